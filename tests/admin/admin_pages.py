@@ -1,4 +1,4 @@
-"""Rows as they stand after a life that these tests do not need to live."""
+"""Batches and runs in given states, and helpers for the pages of the admin."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STILL = "Nothing is moving. Start a worker and beat, or run `manage.py claude_ba
 
 
 def in_state(batch: MessageBatch, state: State, **changes: Any) -> MessageBatch:
-    """Put the row into a state, with what its constraints ask for and nothing else."""
+    """Put the row into a state, with only the columns that its constraints require."""
     now = timezone.now()
     facts: dict[str, Any] = {"state": state, "queued_at": now}
     if state in REMOTE:
@@ -69,7 +69,10 @@ def ingest(batch: MessageBatch, text: str = ANSWER) -> MessageBatch:
 
 
 def run_in(standing: str) -> JobRun:
-    """A run in this state, or "paused", "unasked", "stuck" or "troubled"; with a complete batch of 3 once drafted."""
+    """Create a run in this state, or "paused", "unasked", "stuck" or "troubled".
+
+    A run that is drafted has a complete batch of 3 requests.
+    """
     job()
     state = standing if standing in RunState.values else RunState.RUNNING
     state = RunState.DRAFTING if standing == "unasked" else state
@@ -141,5 +144,5 @@ def act(
 
 
 def said(response: Any) -> list[str]:
-    """Give the messages that the next page shows."""
+    """Return the messages that the next page shows."""
     return [str(message) for message in response.wsgi_request._messages]

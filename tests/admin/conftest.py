@@ -15,7 +15,7 @@ Staff = Callable[..., Client]
 
 @pytest.fixture
 def staff(db: None) -> Staff:
-    """Make a client of a member of staff with these permissions of ours, and no others."""
+    """Return a function that makes a client of a staff user with these permissions of the package, and no others."""
 
     def make(*codenames: str, username: str = "grace") -> Client:
         user = User.objects.create_user(username, password="grace", is_staff=True)
@@ -38,11 +38,11 @@ def root(db: None) -> Client:
 
 @pytest.fixture
 def ticking(db: None) -> AccountState:
-    """A tick was seen just now: nothing is said to stand still."""
+    """An account with a tick just now, so that no page shows the notice that nothing is moving."""
     return AccountState.objects.create(alias="default", last_tick_at=timezone.now())
 
 
 @pytest.fixture
 def ingested(batch: MessageBatch) -> MessageBatch:
-    """Three requests, of which one succeeded, one errored, and one has no result here."""
+    """A complete batch of three requests: one succeeded, one errored, and one has no result."""
     return ingest(batch)

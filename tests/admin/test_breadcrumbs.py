@@ -1,4 +1,4 @@
-"""Each page of ours says where it is: the app, the list, the row, and the page."""
+"""The breadcrumbs of each page: the app, the list, the row, and the page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_lists_and_rows_of_a_batch_lead_back_through_it(root: Client, ingested: 
     assert crumbs(page(root, export)) == of_batch(batch, f"Export results of batch {batch}")
 
 
-def test_pages_that_ask_first_lead_back(root: Client, batch: MessageBatch) -> None:
+def test_confirmation_pages_lead_back(root: Client, batch: MessageBatch) -> None:
     confirm = act(root, "submit", batch, confirmed=False).content.decode()
     assert crumbs(confirm) == of_batch(batch, "Submit to Claude")
     several = act(root, "submit", batch, draft(1), confirmed=False).content.decode()
@@ -61,7 +61,7 @@ def test_pages_beside_the_lists_lead_to_them(root: Client) -> None:
     assert crumbs(page(root, url(USAGE))) == ["Home*", "Claude batches*", "Usage"]
 
 
-def test_who_may_not_view_the_list_gets_no_link_to_it(staff: Staff, ingested: MessageBatch) -> None:
+def test_users_who_may_not_view_the_list_get_no_link_to_it(staff: Staff, ingested: MessageBatch) -> None:
     client: Any = staff("view_batchresult")
     shown = crumbs(page(client, url(RESULTS), batch=ingested.pk))
     assert shown == ["Home*", "Claude batches*", "Batches", str(ingested), "Results"]

@@ -1,4 +1,4 @@
-"""Who sees the errors of project code, by permissions, on each page, list, card and notice."""
+"""Errors of project code are shown by permission, on each page, list, card and notice."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def text_of(response: HttpResponseBase) -> str:
 
 
 def shown_to(everything: Everything, *codenames: str) -> dict[str, str]:
-    """Return all that such a user is shown, by URL: pages, then each action's confirmation page and messages."""
+    """Return the pages, confirmation pages and messages that a user with these permissions sees, by URL."""
     client = client_of(*codenames)
     shown = {address: text_of(client.get(address)) for address in everything.addresses}
     for address, data in everything.actions:
@@ -234,7 +234,7 @@ def check(everything: Everything, *codenames: str) -> None:
     assert bool(places(shown, API)) == ("view_messagebatch" in may_view)
 
 
-def test_who_may_see_nothing_does_not(everything: Everything) -> None:
+def test_without_permissions_no_text_is_shown(everything: Everything) -> None:
     shown = shown_to(everything)
     assert [places(shown, secret) for secret in (ANSWER, PROMPT, PAUSE, API)] == [[], [], [], []]
 
@@ -268,7 +268,7 @@ def test_operators_see_type_and_place(everything: Everything) -> None:
 
 
 @pytest.mark.slow
-def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Everything) -> None:
+def test_errors_are_shown_to_users_who_may_read_prompts_and_answers(everything: Everything) -> None:
     shown = shown_to(everything, *PAGES, *BOTH, "add_messagebatch")
     found = {secret: set(places(shown, secret)) for secret in (ANSWER, PROMPT)}
     assert {url(BATCHES), url(RUNS, "start", "of-prompts")} <= found[PROMPT]
@@ -280,8 +280,8 @@ def test_who_may_read_prompts_and_answers_sees_what_was_raised(everything: Every
 
 
 @pytest.mark.slow
-def test_a_guess_is_not_answered(everything: Everything) -> None:
-    """Neither the rows nor the status of a list reveal whether a guess is right."""
+def test_lookups_do_not_reveal_hidden_texts(everything: Everything) -> None:
+    """Neither the rows nor the status of a list reveal whether a guessed text is right."""
     client = client_of("view_messagebatch", "view_jobrun", "view_batchresult", "view_batchrequest")
     guessed = [
         ("last_error", API),

@@ -1,4 +1,4 @@
-"""Every page opened: also with a search term, and with each filter."""
+"""Every page opens, also with a search term and with each filter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_empty_list_says_where_its_rows_come_from(root: Client, model: str, s
     assert "dcb-empty" not in page(root, url(model), q="x")
 
 
-def test_each_page_says_once_whose_times_it_shows(root: Client, ingested: MessageBatch) -> None:
+def test_each_page_names_its_time_zone_once(root: Client, ingested: MessageBatch) -> None:
     account = AccountState.objects.get_or_create(alias="default")[0]
     addresses = [url(model) for model in (BATCHES, RUNS, ACCOUNTS)]
     addresses += [url(ACCOUNTS, "change", account.pk), url(BATCHES, "change", ingested.pk)]
@@ -98,7 +98,7 @@ def test_the_page_of_a_batch_tells_its_life_and_links_to_its_rows(root: Client, 
     assert url(BATCHES, "change", ingested.pk) in page(root, url(BATCHES, "change", child.pk))
 
 
-def test_wishes_stand_on_the_page_until_they_come_true(root: Client, batch: MessageBatch) -> None:
+def test_requested_changes_are_shown_until_they_are_made(root: Client, batch: MessageBatch) -> None:
     now = timezone.now()
     in_state(batch, State.IN_PROGRESS, cancel_requested_at=now, delete_requested_at=now)
     shown = page(root, url(BATCHES, "change", batch.pk))
@@ -110,7 +110,7 @@ def test_wishes_stand_on_the_page_until_they_come_true(root: Client, batch: Mess
     assert "Deletion at Anthropic requested" not in shown
 
 
-def test_an_unconfirmed_batch_says_how_it_is_claimed(root: Client, batch: MessageBatch) -> None:
+def test_an_unconfirmed_batch_says_how_it_is_identified(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.UNCERTAIN)
     shown = page(root, url(BATCHES, "change", batch.pk))
     assert f"manage.py claude_batches adopt ID --for-batch {batch.pk}" in shown
@@ -264,7 +264,9 @@ def test_accounts_say_whether_they_send(root: Client) -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_that_really_lived_can_be_read_back(claude: ClaudeEmulator, root: Client, batch: MessageBatch) -> None:
+def test_the_pages_of_a_batch_that_was_sent_and_fetched(
+    claude: ClaudeEmulator, root: Client, batch: MessageBatch
+) -> None:
     services.submit(batch)
     services.advance(batch)
     page(root, url(BATCHES, "change", batch.pk))

@@ -1,4 +1,4 @@
-"""What the groups of `claude_batches roles` may do: each page and each action, written out by hand."""
+"""The pages and actions of the groups that `claude_batches roles` makes, in tables written by hand."""
 
 from __future__ import annotations
 

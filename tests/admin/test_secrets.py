@@ -1,4 +1,4 @@
-"""The admin's pages, all that links lead to, and a key that stands out in none of them."""
+"""The API key is on no page of the admin that can be reached by links."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
     ("start", "most"),
     [("/admin/django_claude_batches/messagebatch/", 20), pytest.param("/admin/", 200, marks=pytest.mark.slow)],
 )
-def test_no_admin_page_shows_it(start: str, most: int) -> None:
+def test_no_admin_page_shows_the_key(start: str, most: int) -> None:
     with ClaudeEmulator(api_key=KEY) as claude:
         batch = services.submit(draft(3))
         services.advance(batch)
@@ -38,7 +38,7 @@ def test_no_admin_page_shows_it(start: str, most: int) -> None:
 
 
 def crawl(client: Client, start: str, most: int) -> dict[str, str]:
-    """Give the pages of the admin that links lead to from one, by path and query."""
+    """Return the pages of the admin that can be reached by links from `start`, by path and query."""
     seen: dict[str, str] = {}
     waiting = [start]
     while waiting and len(seen) < most:

@@ -1,4 +1,4 @@
-"""What the page of an account says about the findings of its last audit, and to whom."""
+"""The findings of the last audit on the page of an account, and who may read them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_kind_says_what_it_means() -> None:
 
 
 def test_an_audit_s_findings_are_on_the_page_until_the_next_finds_none(root: Client, claude: ClaudeEmulator) -> None:
-    """One that another program made, with the command that takes it over."""
+    """The finding is a batch that another program made; its remedy is the command that adopts it."""
     made = claude.add_stranger(2)
     services.audit("default")
     account = AccountState.objects.get(alias="default")

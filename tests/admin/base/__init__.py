@@ -1,1 +1,1 @@
-"""Filters, lists, permissions and how values look, on all pages."""
+"""Filters, lists, permissions and the display of values, on all pages."""

@@ -27,23 +27,23 @@ class OurAdmin(MessageBatchAdminMixin, admin.ModelAdmin):
     actions = [*MessageBatchAdminMixin.actions, "archive", "tag"]
 
     def archive(self, request: Any, queryset: Any) -> None:
-        """Offered on both."""
+        """An action of the list and of the page."""
 
     archive.locations = list(getattr(admin, "ActionLocation", ()))  # type: ignore[attr-defined]
 
     def tag(self, request: Any, queryset: Any) -> None:
-        """Offered on the list alone."""
+        """An action of the list only."""
 
 
 class ThemedAdmin(OurAdmin):
-    """As Unfold's 0.110: without the place, so that Django offers the list's choices on the page too."""
+    """As in Unfold 0.110: the method takes no location, so Django offers the list's choices on the page too."""
 
     def get_action_choices(self, request: Any, default_choices: Any = None) -> Any:  # type: ignore[override]
         return super().get_action_choices(request, [("", "Select action")])
 
 
 class OlderAdmin(OurAdmin):
-    """Of a project that has not read Django 6.1's release notes."""
+    """As in a project written before Django 6.1: `get_actions` takes no location."""
 
     def get_actions(self, request: Any) -> Any:  # type: ignore[override]
         return super().get_actions(request)
@@ -66,5 +66,5 @@ def test_a_projects_own_action_of_the_page_is_posted_to_the_page(page: type[OurA
     assert buttons(page) == [SUBMIT, ("CHANGE_FORM-action", "archive", "Archive", "/the/page/")]
 
 
-def test_without_the_place_there_are_only_ours() -> None:
+def test_without_a_location_there_are_only_the_packages_buttons() -> None:
     assert buttons(OlderAdmin) == [SUBMIT]

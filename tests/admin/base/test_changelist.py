@@ -1,4 +1,4 @@
-"""Lists over large tables: few queries, no count to the end, no prompt or answer read."""
+"""Lists over large tables: few queries, capped counts, and no prompt or long answer read."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_project_composes_its_own_page(batch: MessageBatch) -> None:
 
 
 def test_the_pages_work_inside_a_transaction(root: Client, batch: MessageBatch, settings: Any) -> None:
-    """`ATOMIC_REQUESTS`: no view of ours talks to Anthropic or needs a commit."""
+    """With `ATOMIC_REQUESTS`: no view sends HTTP to Anthropic or needs a commit."""
     from django.db import connections
 
     connections["default"].settings_dict["ATOMIC_REQUESTS"] = True

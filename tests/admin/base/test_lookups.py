@@ -1,4 +1,4 @@
-"""Lookups in the query string of a list: none of a text that the list does not show."""
+"""Lookups in the query string of a list: hidden texts cannot be looked up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see what: states and counts, prompts, answers; and nobody nothing."""
+"""Permissions for states and counts, prompts, answers, and actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def addresses(ingested: MessageBatch) -> dict[str, list[str]]:
     }
 
 
-def test_nobody_is_sent_to_the_login(client: Client, addresses: dict[str, list[str]]) -> None:
+def test_anonymous_users_are_redirected_to_the_login(client: Client, addresses: dict[str, list[str]]) -> None:
     for address in chain(*addresses.values()):
         response = client.get(address)
         assert (response.status_code, response.url.split("?")[0]) == (302, "/admin/login/")
@@ -106,8 +106,8 @@ ACTIONS = {
     "declare_lost": ("identify_messagebatch", State.IN_PROGRESS),
     "delete_selected": ("delete_messagebatch", State.DRAFT),
 }
+# Columns of a batch that Anthropic did not find, so that it can be declared lost.
 MISSING: dict[str, Any] = {"misses": 3, "missed_at": timezone.now() - timedelta(hours=1)}
-"""Not found at Anthropic, so that it can be declared lost."""
 ALL_BUT = {codename for codename, _state in ACTIONS.values()}
 
 

@@ -1,4 +1,4 @@
-"""Every page over large tables is answered by indexes on PostgreSQL: the plans of its queries say so."""
+"""On PostgreSQL, indexes answer the queries of every page over large tables, as the query plans show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 @pytest.fixture
 def large(root: Client, ticking: AccountState) -> MessageBatch:
-    """A batch of 2,000 results, some of them errors of three kinds, beside 80,000 of others: as 25,000 in a million."""
+    """A batch of 2,000 results with errors of three kinds, and 80,000 results of other batches.
+
+    The ratio is that of 25,000 results in a million.
+    """
     if connection.vendor != "postgresql":
         pytest.skip("EXPLAIN (FORMAT JSON) is PostgreSQL's")
     batch = draft(1, label="large", kind="plans")
@@ -60,7 +63,7 @@ def _fill(batch_id: int, rows: int) -> None:
 
 
 def _answer(cursor: Any, batch_ids: list[int]) -> None:
-    """Give each request its result: one of a hundred has failed, one was cut, one came at another price."""
+    """Create a result for each request. Of a hundred, one errored, one was cut off, one was in another service tier."""
     cursor.execute(
         f"INSERT INTO {LARGE[1]} (batch_id, request_id, custom_id, result_type, message, stop_reason, model, "
         "service_tier, inference_geo, error_type, error_message, error_request_id) SELECT batch_id, id, custom_id, "
@@ -76,8 +79,8 @@ def _answer(cursor: Any, batch_ids: list[int]) -> None:
 def plans(
     client: Client, address: str, *, most: int = MOST_QUERIES, **query: Any
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Open the page, and give each of its queries over the large tables with its plan."""
-    page(client, address, **query)  # whatever is cached at the first time
+    """Open the page, and yield each of its queries over the large tables with its plan."""
+    page(client, address, **query)  # fill the caches
     with CaptureQueriesContext(connection) as captured:
         page(client, address, **query)
     assert len(captured) <= most, [entry["sql"] for entry in captured]
@@ -101,7 +104,7 @@ def is_over_large(plan: dict[str, Any]) -> bool:
 
 
 def complaints(plan: dict[str, Any]) -> list[str]:
-    """Say what reads a large table to its end, and what sorts or joins more of its rows than the batch has."""
+    """Return the nodes that read a whole large table, or sort or join more rows than the batch has."""
     found = []
     for node in nodes(plan):
         kind = node["Node Type"]

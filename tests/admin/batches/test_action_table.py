@@ -1,4 +1,4 @@
-"""Every action, state and permission, written out by hand: what is done, once, and what is said instead."""
+"""Every action of batches in every state and with every permission, in a table written by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass(frozen=True)
 class Row:
-    """What the table holds of an action: a letter for each state, in the order of STATES, `+` where it is for it."""
+    """A row of the table. `states` has a sign for each of STATES, in their order; `+` means legal."""
 
     permission: str
     states: str
@@ -92,7 +92,7 @@ def is_for(action: str, state: str) -> bool:
 
 
 def of(state: str) -> MessageBatch:
-    """A batch of three requests in that state, without results."""
+    """Create a batch of three requests in that state, without results."""
     gone: dict[str, Any] = {"missing_count": 3} if state in {"ingested", "lost"} else {}
     if state in {"in_progress", "canceling", "ended", "incomplete"}:
         gone = {"misses": 3, "missed_at": timezone.now() - timedelta(hours=1)}
@@ -100,14 +100,14 @@ def of(state: str) -> MessageBatch:
 
 
 def everything() -> tuple[Any, ...]:
-    """All that an action may write."""
+    """Return all rows that an action may write."""
     batches = list(MessageBatch.objects.order_by("pk").values())
     events = list(MessageBatch.objects.order_by("pk", "events__pk").values_list("events__what", flat=True))
     return batches, events, LogEntry.objects.count()
 
 
 def batch_at(pk: int) -> MessageBatch:
-    """The row as a form knows it, also when it is gone."""
+    """Return an unsaved row with this key, for posting to a row that may be deleted."""
     return MessageBatch(pk=pk)
 
 
@@ -116,8 +116,8 @@ def on_list(client: Client, action: str, batch: MessageBatch, **fields: Any) -> 
     return client.post(url(BATCHES), data)
 
 
+# A repeated action of these logs the event again, and changes nothing else: the row is due already.
 REPEATABLE = frozenset({"check", "announce_again", "identify"})
-"""What is asked for again is noted again, and changes nothing else: the row is due already."""
 
 
 def test_the_table_is_whole() -> None:
@@ -163,7 +163,7 @@ def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str)
 
 @pytest.mark.parametrize("action", slow_but(4, TABLE))
 def test_no_permission_but_its_own_is_enough(staff: Staff, action: str) -> None:
-    """Each alone, and with none but to look, by POSTs that no page of that user offers; on the first legal state."""
+    """Each other permission with the one to view, by POSTs that no page offers that user, in the first legal state."""
     batch = of(STATES[TABLE[action].states.index("+")])
     before = everything()
     for permission in [*PERMISSIONS, "view_messagebatch"]:
@@ -176,7 +176,7 @@ def test_no_permission_but_its_own_is_enough(staff: Staff, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", slow_but(4, TABLE))
-def test_who_may_only_look_does_nothing(staff: Staff, action: str) -> None:
+def test_view_permissions_allow_no_action(staff: Staff, action: str) -> None:
     client = staff("view_messagebatch", "view_batchrequest", "view_batchresult", "view_accountstate")
     for state in STATES:
         batch = of(state)
@@ -208,7 +208,7 @@ def test_who_may_view_nothing_is_refused(staff: Staff) -> None:
 
 
 def test_there_is_one_button_for_each_and_no_second_choice(root: Client) -> None:
-    """On Django 6.1 its own choice of actions would stand beside the buttons."""
+    """On Django 6.1, its own select of actions would be beside the buttons."""
     shown = page(root, url(BATCHES, "change", of("draft").pk))
     assert shown.count('value="submit"') == 1
     assert '<button type="submit" class="dcb-button" form="dcb-actions" name="action" value="submit">' in shown

@@ -119,7 +119,7 @@ def test_what_each_records(root: Client) -> None:
     assert after("abandon", State.UNCERTAIN, word=" Abandon ").state == State.ABANDONED
 
 
-def test_the_rest_goes_on_and_what_was_skipped_is_said(root: Client, batch: MessageBatch) -> None:
+def test_legal_rows_are_submitted_and_skipped_rows_are_named(root: Client, batch: MessageBatch) -> None:
     running = in_state(draft(1, label="nightly"), State.IN_PROGRESS)
     done = in_state(draft(1), State.INGESTED)
     words = (
@@ -135,7 +135,7 @@ def test_the_rest_goes_on_and_what_was_skipped_is_said(root: Client, batch: Mess
     assert batch.state == State.QUEUED
 
 
-def test_where_nothing_is_left_there_is_no_page(root: Client) -> None:
+def test_if_all_rows_are_skipped_there_is_no_confirmation_page(root: Client) -> None:
     batches = [in_state(draft(1), State.INGESTED) for _ in range(7)]
     response = act(root, "submit", *batches, confirmed=False)
     assert (response.status_code, response.url) == (302, url(BATCHES))
@@ -150,7 +150,7 @@ def test_where_nothing_is_left_there_is_no_page(root: Client) -> None:
         ("delete_remote", {"remote_deleted_at": timezone.now()}, "is already deleted at Anthropic"),
     ],
 )
-def test_a_wish_is_recorded_once(
+def test_an_intent_is_recorded_once(
     root: Client, batch: MessageBatch, action: str, changes: dict[str, Any], words: str
 ) -> None:
     in_state(batch, State.IN_PROGRESS, **changes)
@@ -158,7 +158,7 @@ def test_a_wish_is_recorded_once(
     assert said(act(root, action, batch))[0].startswith(f"1 skipped: {batch} {words}. ")
 
 
-def test_a_complete_batch_whose_app_was_not_told_can_be_checked(root: Client, batch: MessageBatch) -> None:
+def test_a_complete_batch_whose_receivers_were_not_called_can_be_checked(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.INGESTED, announced_at=None, next_action_at=LATER)
     act(root, "check", batch)
     batch.refresh_from_db()
@@ -166,7 +166,7 @@ def test_a_complete_batch_whose_app_was_not_told_can_be_checked(root: Client, ba
 
 
 @pytest.mark.parametrize("word", ["", "yes", "giveup"])
-def test_giving_up_needs_the_word_typed(root: Client, batch: MessageBatch, word: str) -> None:
+def test_abandoning_requires_a_typed_word(root: Client, batch: MessageBatch, word: str) -> None:
     in_state(batch, State.UNCERTAIN)
     response = act(root, "abandon", batch, word=word)
     assert "Nothing was done: type “abandon” to confirm." in response.content.decode()
@@ -238,7 +238,7 @@ def test_an_action_of_a_filtered_list_returns_to_it(root: Client, batch: Message
 
 
 @pytest.mark.slow
-def test_at_most_so_many_at_once(root: Client, batch: MessageBatch) -> None:
+def test_an_action_is_refused_for_more_than_500_rows(root: Client, batch: MessageBatch) -> None:
     MessageBatch.objects.bulk_create(MessageBatch() for _ in range(500))
     data = {"action": "submit", "_selected_action": [batch.pk], "select_across": "1", "index": "0"}
     assert said(root.post(url(BATCHES), data)) == ["At most 500 rows at once. Nothing was done: select fewer."]

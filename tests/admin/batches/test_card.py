@@ -1,4 +1,4 @@
-"""The part of a batch's page that a script fetches while something happens."""
+"""The live parts of a batch's page, which a script fetches while the batch changes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_page_has_a_style_or_a_script_within_it(root: Client, batch: MessageB
     assert not [tag for tag in found if "application/json" not in tag]
 
 
-def test_the_page_says_once_whose_times_it_shows_in_one_format(root: Client, batch: MessageBatch) -> None:
+def test_the_page_names_its_time_zone_once_and_has_one_time_format(root: Client, batch: MessageBatch) -> None:
     at = datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
     batch.log_event("noted", "a time")
     batch.events.update(at=at)

@@ -1,4 +1,4 @@
-"""Deleting rows here: only those that Anthropic does not work on, and never one child at a time."""
+"""Deleting batches from the database: only in deletable states, and without loading their rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_batch_goes_with_its_rows_and_its_attempts_stay(root: Client, ingested
     assert (entry.action_flag, entry.object_id) == (DELETION, str(pk))
 
 
-def test_the_question_loads_no_child(
+def test_the_confirmation_page_loads_no_requests_or_results(
     root: Client, ingested: MessageBatch, django_assert_max_num_queries: Any, ticking: object
 ) -> None:
     MessageBatch.objects.filter(pk=ingested.pk).update(label=HOSTILE)
@@ -61,7 +61,7 @@ def test_the_action_deletes_what_may_be_deleted_and_says_what_not(root: Client) 
     assert [entry.action_flag for entry in LogEntry.objects.all()] == [DELETION, DELETION]
 
 
-def test_one_on_which_a_worker_is_at_work_stays(root: Client, batch: MessageBatch) -> None:
+def test_a_leased_batch_is_not_deleted(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.INGESTED, lease_token="x", lease_until=now_plus(LEASE))
     assert said(act(root, "delete_selected", batch))[0].startswith(f"1 skipped: {batch}: Cannot delete batch")
     response = root.post(url(BATCHES, "delete", batch.pk), {"post": "yes"})

@@ -1,4 +1,4 @@
-"""What the page of a batch tells: what comes next and when, what went wrong by kind, and a few of the results."""
+"""The page of a batch: the next step and its time, problems by kind, related rows, and a few results."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_many_problem_lines_are_not_counted_to_the_end(staff: Staff, root: Clien
 
 
 def full(batch: MessageBatch, state: State) -> MessageBatch:
-    """Put the batch in this state, with what its page has tables for, one that it retries and one that retries it."""
+    """Put the batch in this state, with rows for each table of its page, a batch that it retries, and a retry."""
     ingest(batch)
     draft(1, parent=batch)
     for number in range(60):
@@ -256,7 +256,7 @@ def test_the_page_makes_at_most_ten_queries(
     is_staff: bool,
     django_assert_max_num_queries: Any,
 ) -> None:
-    """In a process that has shown no page before, too: it does not know the content types yet."""
+    """Also for the first page of a process, which has to read the content types."""
     client = staff("view_messagebatch", "view_batchresult", "view_batchrequest") if is_staff else root
     full(batch, state)
     ContentType.objects.clear_cache()
@@ -301,7 +301,7 @@ def test_the_times_of_the_timeline_are_local(root: Client, batch: MessageBatch) 
 
 @pytest.mark.database
 def test_while_results_come_the_list_counts_the_kinds_of_error_itself(root: Client, ingested: MessageBatch) -> None:
-    """What the batch keeps of them was counted before."""
+    """The counts stored on the batch are of an earlier ingest."""
     first = ingested.results.get(result_type="succeeded")
     BatchResult.objects.filter(pk=first.pk).update(result_type="errored", error_type="new_error")
 

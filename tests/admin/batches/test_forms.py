@@ -1,4 +1,4 @@
-"""Drafts can be edited, and nothing else; saving never undoes what happened meanwhile."""
+"""Only batches that are not sent can be edited, and saving never undoes a change made in between."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_nonsense_is_refused(root: Client, batch: MessageBatch, field: str, valu
     assert not batch.events.filter(what="edited").exists()
 
 
-def test_an_account_that_left_the_settings_is_kept_until_somebody_chooses_another(root: Client) -> None:
+def test_an_account_that_left_the_settings_is_kept_until_another_is_chosen(root: Client) -> None:
     batch = draft(1, account="gone")
     assert 'value="gone" selected' in page(root, url(BATCHES, "change", batch.pk))
     save(root, batch, account="gone")
@@ -68,7 +68,7 @@ def test_an_account_that_left_the_settings_is_kept_until_somebody_chooses_anothe
 
 
 def test_an_edit_that_comes_too_late_writes_nothing(batch: MessageBatch) -> None:
-    """The page reads the row, a colleague submits it, the page saves: what is queued must stay queued."""
+    """The page reads the row, another user submits it, the page saves: a queued batch must stay queued."""
     form = DraftForm(FIELDS, instance=batch)
     assert form.is_valid()
     services.submit(MessageBatch.objects.get(pk=batch.pk))

@@ -1,4 +1,4 @@
-"""The list of batches: what its columns say, and which of them give way."""
+"""The list of batches: the content of its columns, and which columns are hidden if empty."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_numbers_are_no_links_for_those_who_may_not_view_the_rows(staff: Sta
     assert "90 succeeded, 7 cut off, 3 refused, 2 canceled</span>" in shown
 
 
-def test_columns_without_a_value_give_way(root: Client) -> None:
+def test_columns_without_a_value_are_hidden(root: Client) -> None:
     draft(1, label="Tags")
     assert columns(page(root, url(BATCHES))) == ["state_label", "name", "progress", "age"]
     complete(cost_usd=Decimal("0.5"))

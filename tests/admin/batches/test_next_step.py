@@ -1,4 +1,4 @@
-"""What the page of a batch or a run offers as the next step, and in what words."""
+"""The primary button on the page of a batch or a run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_at_most_one_button_is_the_next_step(
 def test_retry_is_offered_where_rows_can_be_asked_again_with_their_number(
     root: Client, batch: MessageBatch, columns: dict[str, Any], label: str
 ) -> None:
-    """What people canceled, and answers that cannot be used, have not failed: the page that follows asks which."""
+    """Canceled rows and unusable answers do not count as failed; the confirmation page asks which rows to retry."""
     if reasons := columns.get("result_counts"):
         groups = [{"result_type": "succeeded", "stop_reason": reason, "count": 1} for reason in reasons]
         columns = columns | {"result_counts": groups}
@@ -86,7 +86,7 @@ def test_who_may_not_export_is_offered_nothing_as_the_next_step(staff: Staff, ba
     ],
 )
 def test_the_next_step_of_a_run(root: Client, standing: str, step: list[str]) -> None:
-    """ "troubled" has a row that failed and one whose handler raised; "over" is the same at its end."""
+    """The run "troubled" has a failed row and a failed delivery; "over" is the same run when it is finished."""
     run = run_in("troubled" if standing == "over" else standing)
     if standing == "over":
         over = {"state": RunState.FINISHED, "next_action_at": None, "finished_at": timezone.now()}

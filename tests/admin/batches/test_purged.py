@@ -1,4 +1,4 @@
-"""What the pages say of a batch whose bodies RETENTION took."""
+"""The pages of a batch whose bodies were purged according to RETENTION."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*Retry failed rows*: which rows, with what, once, and that nothing is sent."""
+"""*Retry failed rows*: the choice of outcomes, max_tokens, repeated posts, and that nothing is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COUNTS = {"succeeded_count": 4, "errored_count": 1, "canceled_count": 1, "expire
 
 
 def finished(state: State = State.INGESTED, **changes: Any) -> MessageBatch:
-    """Eight requests: two cut off, and of each other outcome one; the last has no result."""
+    """Create a finished batch of eight requests: two cut off, one of each other outcome, the last without a result."""
     batch = draft(8, label=f"Tags {HOSTILE}")
     for request, (result_type, stop_reason) in zip(batch.requests.all(), OUTCOMES, strict=False):
         known = {"batch": batch, "request": request, "custom_id": request.custom_id}
@@ -57,7 +57,7 @@ def test_the_page_counts_what_can_be_chosen_over_all_batches(root: Client) -> No
     assert shown.count(" checked") == 3
 
 
-def test_of_a_batch_that_was_given_up_all_are_missing(root: Client) -> None:
+def test_all_requests_of_an_abandoned_batch_are_missing(root: Client) -> None:
     abandoned = in_state(draft(3), State.ABANDONED)
     shown = act(root, "retry", abandoned, confirmed=False).content.decode()
     assert "missing (3)" in shown
@@ -145,14 +145,14 @@ def test_what_is_not_answered_is_asked_again_and_nothing_is_done(
     assert not LogEntry.objects.exists()
 
 
-def test_no_more_than_they_had_is_no_more(root: Client) -> None:
+def test_max_tokens_must_be_more_than_before(root: Client) -> None:
     batch = finished()
     [skipped] = said(retry(root, batch, outcomes=["truncated"], max_tokens="64"))
     assert "it was cut off at 64 tokens: max_tokens must be more than that" in skipped
     assert not batch.retries.exists()
 
 
-def test_a_second_click_makes_no_second_draft_and_may_be_meant(root: Client) -> None:
+def test_a_second_post_makes_no_second_draft_until_it_is_confirmed(root: Client) -> None:
     batch = finished()
     retry(root, batch, outcomes=["errored"])
     child = MessageBatch.objects.get(parent=batch)

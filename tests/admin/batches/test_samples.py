@@ -1,4 +1,4 @@
-"""Which results the page of a batch shows: what differs comes first, and each in the order of the requests."""
+"""The sample of results on the page of a batch: failures and unusable answers first, in the order of the requests."""
 
 from __future__ import annotations
 

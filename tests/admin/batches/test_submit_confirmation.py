@@ -1,4 +1,4 @@
-"""What is above a limit of the settings is confirmed by its number of requests, also in a POST made by hand."""
+"""A submission above a limit in the settings is confirmed by its number of requests, also in a POST made by hand."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_cost_that_is_not_known_is_above_any_limit(root: Client, settings: Any
     assert queued() == 1
 
 
-def test_the_limits_that_hold_unless_others_are_set(root: Client, batch: MessageBatch) -> None:
+def test_the_default_limits(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.DRAFT, request_count=10_000)
     assert ASKS not in act(root, "submit", batch, confirmed=False).content.decode()
     in_state(batch, State.DRAFT, request_count=10_001)

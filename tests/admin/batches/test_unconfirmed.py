@@ -1,4 +1,4 @@
-"""An unconfirmed batch: what its page knows, and *Identify batch…*."""
+"""An unconfirmed batch: the known facts on its page, and *Identify batch…*."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_many_candidates_are_counted(root: Client, batch: MessageBatch) -> None:
 
 
 @pytest.mark.parametrize("state", [State.DRAFT, State.INGESTED])
-def test_others_have_nothing_of_it(root: Client, batch: MessageBatch, state: State) -> None:
+def test_confirmed_batches_do_not_show_the_known_facts(root: Client, batch: MessageBatch, state: State) -> None:
     searched_for(batch, state)
     assert "What is known" not in page(root, url(BATCHES, "change", batch.pk))
 
@@ -155,7 +155,7 @@ def test_what_is_no_id_is_said_and_nothing_is_recorded(root: Client, batch: Mess
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_one_id_is_one_batchs(root: Client, batch: MessageBatch, confirmed: bool) -> None:
+def test_several_batches_cannot_be_identified_at_once(root: Client, batch: MessageBatch, confirmed: bool) -> None:
     other = in_state(draft(3), State.HELD)
     searched_for(batch)
     response = act(root, "identify", batch, other, confirmed=confirmed, typed_id="msgbatch_maybe")
@@ -173,7 +173,7 @@ def test_a_post_made_by_hand_needs_the_permission(staff: Staff, batch: MessageBa
 
 @pytest.fixture
 def lost(claude: ClaudeEmulator) -> MessageBatch:
-    """A batch that the emulator has, and whose answer was lost."""
+    """A batch that was created at the emulator, but whose create call got no answer."""
     with Relay(claude.url) as relay:
         relay.on("POST", "/batches", lose_answer, times=1)
         return services.advance(services.submit(draft(3)))
@@ -189,7 +189,9 @@ def test_a_worker_verifies_it(claude: ClaudeEmulator, root: Client, lost: Messag
     assert "What is known" not in page(root, url(BATCHES, "change", lost.pk))
 
 
-def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Client, lost: MessageBatch) -> None:
+def test_a_refused_identification_is_shown_with_the_reason(
+    claude: ClaudeEmulator, root: Client, lost: MessageBatch
+) -> None:
     stranger = running(5)
     act(root, "identify", lost, typed_id=str(stranger.anthropic_id))
     services.advance(lost)
@@ -203,7 +205,7 @@ def test_what_did_not_hold_stands_on_the_page(claude: ClaudeEmulator, root: Clie
 
 
 def in_doubt(batch: MessageBatch) -> MessageBatch:
-    """Held: it may have been billed, and that cannot be known any more."""
+    """Hold the batch: it may have been billed, and that can no longer be known."""
     searched_for(batch)
     close_attempt.hold_undecided(batch, batch.attempts.get(), "it is a test")
     assert batch.state == State.HELD

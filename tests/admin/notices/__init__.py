@@ -1,1 +1,1 @@
-"""What is said above each page."""
+"""The notices above each page."""

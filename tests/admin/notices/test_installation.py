@@ -1,4 +1,4 @@
-"""What a copy of the database says, and who may say that it is none."""
+"""The notice about a database of another installation, and its confirmation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def copied(settings: Any) -> AccountState:
     return AccountState.objects.create(alias="default", installation="production")
 
 
-def test_every_page_says_so_until_somebody_confirms(admin_client: Client, copied: AccountState) -> None:
+def test_the_notice_is_shown_until_the_installation_is_confirmed(admin_client: Client, copied: AccountState) -> None:
     words = "and the settings say &quot;staging&quot;: it may be a copy"
     assert words in admin_client.get(LIST).content.decode()
     data = {"action": "confirm_installation", "_selected_action": [copied.pk], "confirmed": "yes"}

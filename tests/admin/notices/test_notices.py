@@ -1,4 +1,4 @@
-"""What stands above the pages while nothing moves."""
+"""The notices above the pages: no tick, accounts, deadlines, unconfirmed batches, and failed checks."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_slow_account_is_said_with_since_when(root: Client) -> None:
     ),
 )
 @pytest.mark.usefixtures("ticking")
-def test_what_is_about_to_be_too_late_is_said_with_a_link(
+def test_batches_near_a_deadline_have_a_notice_with_a_link(
     root: Client, batch: MessageBatch, state: State, hours: float, words: str
 ) -> None:
     in_state(batch, state, created_at=timezone.now() - timedelta(hours=hours))
@@ -123,7 +123,7 @@ def test_what_is_about_to_be_too_late_is_said_with_a_link(
 
 
 @pytest.mark.usefixtures("ticking")
-def test_it_is_not_said_in_time_nor_of_what_is_over(root: Client) -> None:
+def test_batches_far_from_a_deadline_or_complete_have_no_notice(root: Client) -> None:
     soon, past = timezone.now() - timedelta(hours=22), timezone.now() - timedelta(days=28)
     for state, created_at in ((State.IN_PROGRESS, soon), (State.ENDED, soon), (State.INGESTED, past)):
         in_state(draft(1), state, created_at=created_at)
@@ -131,7 +131,7 @@ def test_it_is_not_said_in_time_nor_of_what_is_over(root: Client) -> None:
 
 
 @pytest.mark.usefixtures("ticking")
-def test_many_are_not_counted_to_the_end_and_nobody_is_sent_where_they_may_not_go(
+def test_notices_count_up_to_a_limit_and_link_only_to_pages_that_the_user_may_view(
     root: Client, staff: Staff, batch: MessageBatch, django_assert_max_num_queries: Any
 ) -> None:
     long_ago = timezone.now() - timedelta(hours=23.5)
@@ -163,7 +163,7 @@ def test_what_the_last_audit_found_is_said_until_the_next_finds_nothing(root: Cl
     assert "The audit of" not in page(root, url(BATCHES))
 
 
-def test_the_words_are_for_those_who_may_see_the_page(staff: Staff, batch: MessageBatch) -> None:
+def test_notices_are_shown_only_to_users_who_may_view_the_page(staff: Staff, batch: MessageBatch) -> None:
     in_state(batch, State.QUEUED)
     response = staff().get(url(BATCHES))
     assert response.status_code == 403
@@ -181,7 +181,7 @@ def test_what_is_not_confirmed_is_said_with_a_link(root: Client, staff: Staff, b
     assert address not in page(staff("view_batchresult"), url(RESULTS))
 
 
-def test_what_stands_still_links_to_the_last_tick(root: Client, batch: MessageBatch) -> None:
+def test_the_notice_without_a_tick_links_to_the_accounts(root: Client, batch: MessageBatch) -> None:
     in_state(batch, State.QUEUED)
     assert f'<a href="{url(ACCOUNTS)}">When the last tick was</a>' in page(root, url(BATCHES))
 

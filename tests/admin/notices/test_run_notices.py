@@ -1,4 +1,4 @@
-"""Runs that stand still are said above every page, found by the filter, and say on theirs what waits."""
+"""Runs that need attention: the notice above every page, the filter, and the page of the run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_rows_that_were_never_sent_are_said_when_it_is_over(run: JobRun, root: C
 
 
 @pytest.mark.usefixtures("ticking")
-def test_an_error_that_may_pass_is_found_and_not_said_everywhere(run: JobRun, root: Client) -> None:
+def test_a_run_needs_attention_after_three_failures(run: JobRun, root: Client) -> None:
     JobRun.objects.update(last_error="OperationalError: the connection was lost", failures=1)
     for failures, is_said in [(1, False), (3, True)]:
         JobRun.objects.update(failures=failures)

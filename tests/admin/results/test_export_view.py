@@ -1,4 +1,4 @@
-"""Results out of the admin: what the page offers, to whom, and what comes down."""
+"""The export of results: choices of the page, permissions, and the downloaded file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.harness.selections import slow_but
 pytestmark = pytest.mark.django_db
 
 REQUEST_COLUMNS = ("target_type", "target_id", "params")
-# Without the columns of a file, which only a batch that was made of one has.
+# Without the columns of an uploaded file, which only a batch made from a table has.
 OFFERED = [name for name in COLUMNS if name != CELLS]
 
 
@@ -85,7 +85,7 @@ def test_an_outcome_comes_down_alone(root: Client, ingested: MessageBatch, outco
 
 @pytest.fixture
 def uploaded(ingested: MessageBatch) -> MessageBatch:
-    """The batch, as if it had been made of a table."""
+    """The complete batch, as if it had been made from a table."""
     BatchRequest.objects.filter(batch=ingested).update(cells_text='["=1","b"]')
     MessageBatch.objects.filter(pk=ingested.pk).update(cells_header=["note", "text"])
     ingested.refresh_from_db()
@@ -126,7 +126,7 @@ def test_what_can_be_chosen_is_what_the_list_is_filtered_by() -> None:
 
 
 class Chosen(HTMLParser):
-    """What a browser posts of a form that nobody touched."""
+    """The fields that a browser posts for an unchanged form."""
 
     def __init__(self, shown: str) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Chosen(HTMLParser):
 
 @pytest.fixture
 def varied(batch: MessageBatch) -> MessageBatch:
-    """Results of all kinds, beside another batch's."""
+    """A batch with results of all kinds; another batch has the same."""
     kinds: dict[str, dict[str, str]] = {
         "a-1": {"result_type": "succeeded"},
         "a-2": {"result_type": "succeeded", "stop_reason": "max_tokens", "service_tier": "standard"},
@@ -263,7 +263,7 @@ def test_nothing_leads_there_while_there_are_no_results(root: Client, batch: Mes
         assert address(batch) not in page(root, url(BATCHES, "change", batch.pk))
 
 
-def test_nobody_is_sent_to_the_login(client: Client, ingested: MessageBatch) -> None:
+def test_anonymous_users_are_redirected_to_the_login(client: Client, ingested: MessageBatch) -> None:
     for response in (client.get(address(ingested)), client.post(address(ingested), {"format": "jsonl"})):
         assert (response.status_code, response.url.split("?")[0]) == (302, "/admin/login/")
 

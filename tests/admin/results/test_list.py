@@ -1,4 +1,4 @@
-"""The list of results: what it shows of an answer and of what it is about, to whom, and in which order."""
+"""The list of results: excerpts of answers, targets, permissions, and the order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def listed(client: Client, **query: Any) -> list[str]:
 
 
 def cell(shown: str, name: str) -> str:
-    """The text of the column's cell in the first row."""
+    """Return the text of the column's cell in the first row."""
     found = re.search(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', shown, re.DOTALL)
     assert found, name
     return re.sub(r"<[^>]*>", "", found[1])
@@ -154,12 +154,12 @@ def test_results_without_a_request_are_listed_all_the_same(root: Client, ingeste
 
 
 def noise() -> str:
-    """A text that is long even where the database compresses it."""
+    """Return a text that stays long even if the database compresses it."""
     return "".join(map(chr, Random(0).choices(range(0x4E00, 0x9FA5), k=MAX_STORED_BYTES)))
 
 
 class Targets:
-    """A site of a project on which books have a page."""
+    """Register a page for books on the admin site, as a project does."""
 
     def __init__(self, settings: Any, page: Any = admin.ModelAdmin) -> None:
         admin.site.register(Book, page)

@@ -1,4 +1,4 @@
-"""Long texts: cut on their page, whole at an address of their own. Answers not made at the batch price: flagged."""
+"""Long texts are cut on their page, and whole at their own URL. Answers not billed at the batch rate are flagged."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_it_needs_the_permission_of_the_page(client: Client, staff: Staff, long:
 
 
 @pytest.mark.parametrize("part", ["raw", "params", "nonsense"])
-def test_there_is_no_text_that_the_row_has_not(root: Client, long: BatchResult, part: str) -> None:
+def test_the_url_of_a_text_that_the_row_lacks_is_not_found(root: Client, long: BatchResult, part: str) -> None:
     assert root.get(url(RESULTS, "whole", long.pk, part)).status_code == 404
     assert root.get(url(RESULTS, "whole", 999_999, "text")).status_code == 404
 

@@ -30,7 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def batch_of(*kinds: str, **columns: Any) -> MessageBatch:
-    """A complete batch with a result of each of these kinds, and the counts of its ingest."""
+    """Create a complete batch with a result of each of these kinds, and the counts of its ingest."""
     batch = draft(len(kinds))
     for request, kind in zip(batch.requests.order_by("position"), kinds, strict=True):
         values = {"service_tier": "batch", "message": {}, **KINDS[kind], **columns}

@@ -24,7 +24,7 @@ def first(batch: MessageBatch) -> BatchResult:
 
 
 def shown_first(client: Client, result: BatchResult, **query: Any) -> str:
-    """The part of the page above everything that is folded."""
+    """Return the part of the page above the folded sections."""
     return page(client, url(RESULTS, "change", result.pk), **query).partition("<details")[0]
 
 

@@ -1,4 +1,4 @@
-"""Every action of runs, state and permission, written out by hand: what is done, once, and what is said instead."""
+"""Every action of runs in every state and with every permission, in a table written by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass(frozen=True)
 class Row:
-    """What the table holds of an action: a sign for each standing, in the order of STANDINGS; `+` is for it."""
+    """A row of the table. `standings` has a sign for each of STANDINGS, in their order; `+` means legal."""
 
     permission: str
     standings: str
@@ -52,6 +52,7 @@ TABLE = {
     "retry": Row("retry_jobrun", "....+....", "Only runs that are drafted, were not", {"outcomes": ["errored"]}),
     "redeliver_failed": Row("redeliver_jobrun", "....+....", "Only runs with rows that raised an error"),
 }
+# Refusals that differ from STANDINGS.
 WHY = {
     ("resume", "drafting"): "is not paused",
     ("resume", "running"): "is not paused",
@@ -68,7 +69,6 @@ WHY = {
     ("retry", "finished"): "has no failed row",
     **{("redeliver_failed", standing): "has no failed delivery" for standing in STANDINGS},
 }
-"""Where that says more than the standing."""
 PERMISSIONS = sorted({row.permission for row in TABLE.values()} | {"start_jobrun", "cancel_messagebatch"})
 
 
@@ -77,7 +77,7 @@ def is_for(action: str, standing: str) -> bool:
 
 
 def everything() -> tuple[Any, ...]:
-    """All that an action may write."""
+    """Return all rows that an action may write."""
     models = (JobRun, MessageBatch, DeliveryChunk, FailedDelivery)
     return (*(list(model.objects.order_by("pk").values()) for model in models), LogEntry.objects.count())
 
@@ -118,7 +118,8 @@ def test_what_is_legal_happens_once(staff: Staff, action: str) -> None:
         again = on_list(client, action, run)  # a second click, or the same form sent by hand
         after = JobRun.objects.values().get(pk=run.pk), DeliveryChunk.objects.count(), MessageBatch.objects.count()
         assert after == before, standing
-        if action != "redeliver_failed":  # until a worker has come they are parked: it says so again, and does no more
+        # Deliveries stay failed until a worker redelivers them: the action reports success again, and does nothing.
+        if action != "redeliver_failed":
             assert said(again)[-1].startswith(f"1 skipped: {run} "), standing
             assert row.rule in said(again)[-1], standing
 
@@ -137,7 +138,7 @@ def test_what_is_illegal_says_why_and_changes_nothing(staff: Staff, action: str)
 
 @pytest.mark.parametrize("action", slow_but(3, TABLE))
 def test_no_permission_but_its_own_is_enough(staff: Staff, action: str) -> None:
-    """Each alone, and with none but to look, by POSTs that no page of that user offers."""
+    """Each other permission with the one to view, by POSTs that no page offers to that user."""
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
     before = everything()
     for permission in [*PERMISSIONS, "view_jobrun"]:
@@ -160,7 +161,7 @@ def test_each_permission_offers_its_own_actions_where_they_are_legal(staff: Staf
 
 
 @pytest.mark.parametrize("action", slow_but(2, TABLE))
-def test_each_asks_first(staff: Staff, action: str) -> None:
+def test_each_action_has_a_confirmation_page(staff: Staff, action: str) -> None:
     run = run_in(next(standing for standing in STANDINGS if is_for(action, standing)))
     client = staff("view_jobrun", TABLE[action].permission)
     before = everything()

@@ -1,4 +1,4 @@
-"""What the page of a run tells, to whom, and in how many queries; and what a batch's page says of its run."""
+"""The page of a run: content, permissions, and number of queries; and the run on the page of a batch."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from tests.harness.shop import SCHEMA, job, over, reviews
 
 pytestmark = pytest.mark.django_db
 
+# Runs, and batches of the last run.
 SOME, MANY = (200, 100), (10_000, 3_000)
-"""Runs, and batches of the last of them."""
 
 
 def run_of(batch: MessageBatch, **changes: Any) -> JobRun:
@@ -46,7 +46,7 @@ def run_of(batch: MessageBatch, **changes: Any) -> JobRun:
 
 
 @pytest.mark.slow
-def test_a_life_is_told_from_row_to_answer(root: Client) -> None:
+def test_the_page_of_a_run_from_draft_to_delivery(root: Client) -> None:
     rows = reviews(6)
     broken, bad = str(rows[1].pk), str(rows[2].pk)
 
@@ -138,7 +138,7 @@ def test_equal_errors_of_a_job_are_one_line_with_their_number(root: Client, staf
     assert "<h3>16 rows <span" in shown
     assert shown.index("no such tag") < shown.index("KeyError: 16")
     assert "and 3 other errors" in shown
-    # Those that may not be read are all the same: there is nothing to tell them apart.
+    # For users who may not read answers, errors that differ only in their message are one group.
     assert "<h3>12 rows <span" in page(staff("view_jobrun"), url(RUNS, "change", run.pk))
 
 
@@ -234,7 +234,7 @@ def test_runs_are_found_and_filtered(root: Client) -> None:
 
 @pytest.fixture
 def many(ticking: AccountState, request: pytest.FixtureRequest) -> JobRun:
-    """Many runs, and the last with many batches, of which each has a chunk of results and usage."""
+    """The last of many runs, with many batches, each with a delivery chunk and usage."""
     runs, batch_count = request.param
     JobRun.objects.bulk_create(JobRun(job="tag-reviews", state=RunState.FINISHED) for _ in range(runs))
     run = JobRun.objects.create(
@@ -295,7 +295,7 @@ def test_pages_make_ten_queries_and_read_no_result(
     assert f"{many.batches.count() - 50} more before them" in shown
 
 
-def test_a_batch_names_its_run_its_attempt_and_how_far_it_is_handed_out(root: Client, staff: Staff) -> None:
+def test_a_batch_names_its_run_its_attempt_and_the_progress_of_its_delivery(root: Client, staff: Staff) -> None:
     run = run_in("troubled")
     batch = run.batches.get()
     shown = page(root, url(BATCHES, "change", batch.pk))

@@ -1,4 +1,4 @@
-"""The list of runs: what became of their rows, and why one needs attention."""
+"""The list of runs: outcomes of rows, and why a run needs attention."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def start_url(name: str = "tag-reviews") -> str:
 
 
 def shown_on(client: Client) -> str:
-    """Open the page, and give the token of what it showed."""
+    """Open the page, and return the token of its preview."""
     found = re.search(r'name="shown" value="([^"]+)"', page(client, start_url()))
     assert found
     return found[1]
@@ -103,7 +103,7 @@ def test_a_job_is_started_once_and_it_is_logged(staff: Staff) -> None:
 
 
 @pytest.mark.parametrize("codenames", [(), ("view_jobrun",), ("pause_jobrun", "view_jobrun", "submit_messagebatch")])
-def test_without_its_permission_nobody_starts(staff: Staff, root: Client, codenames: tuple[str, ...]) -> None:
+def test_a_job_is_not_started_without_its_permission(staff: Staff, root: Client, codenames: tuple[str, ...]) -> None:
     reviews(1)
     shown = shown_on(root)
     client = staff(*codenames)
@@ -133,7 +133,7 @@ def test_above_a_limit_the_number_is_typed(root: Client) -> None:
 
 @override_settings(CLAUDE_BATCHES=CONFIRM_ALL)
 @pytest.mark.parametrize("forged", ["", "WyJ0YWctcmV2aWV3cyIsMSxmYWxzZV0:1xWLhZ:AAAA"])
-def test_nobody_says_yes_to_what_was_not_shown(root: Client, forged: str) -> None:
+def test_a_preview_that_was_not_shown_cannot_be_confirmed(root: Client, forged: str) -> None:
     reviews(3)
     answer = start(root, forged)
     assert "Nothing was started: look again at what would be sent." in said(answer)
@@ -203,7 +203,7 @@ def test_of_many_rows_only_the_first_are_looked_at() -> None:
     assert found.seen == Seen(rows=40, needs_confirmation=False)
 
 
-def test_what_was_not_looked_at_costs_nobody_knows_what() -> None:
+def test_the_estimate_is_not_known_if_no_row_was_read() -> None:
     reviews(3)
     found = look("tag-reviews", seconds=0)
     assert dict(found.facts)["Estimated cost of all rows, from those read"] == "not known"

@@ -1,4 +1,4 @@
-"""A table of tickets, from its upload to the file that comes back with each answer beside its row."""
+"""A table of tickets, from its upload to the export with each answer beside its row."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_every_cell_comes_back_beside_its_answer(root: Client, settings: Any, co
         sent(child, root, lambda remote_id: claude.finish())
         again = export(root, child)
 
-    # Every row once, as it was uploaded: those with a result in their order, then the one without.
+    # Every row is exported once, as it was uploaded: rows with a result in their order, then the row without.
     assert table([HEADER, *sorted(row["cells"] for row in first)]) == table([HEADER, *sorted(rows)])
     assert [row["cells"] for row in first if row["result_type"] != "missing"] == [
         row for row in rows if row not in [one["cells"] for one in first if one["result_type"] == "missing"]
@@ -152,7 +152,7 @@ def test_every_cell_comes_back_beside_its_answer(root: Client, settings: Any, co
     found = {row["result_type"] for row in first} | {row["stop_reason"] for row in first}
     assert found >= {"succeeded", "errored", ending, "missing", "max_tokens", "refusal"} if count > 5 else {"succeeded"}
 
-    # Each answer is beside its row, and what failed is exactly what was asked again.
+    # Each answer is beside its row, and exactly the failed rows were retried.
     well = [row for row in first if row["result_type"] == "succeeded" and row["stop_reason"] == "end_turn"]
     failed = [row["id"] for row in first if row not in well]
     assert sorted(row["id"] for row in again) == sorted(failed)

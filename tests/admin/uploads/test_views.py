@@ -1,4 +1,4 @@
-"""A draft without code: upload, check, look, confirm; and all that must not happen on the way."""
+"""A draft from an uploaded file: upload, check, review, confirm; errors and permissions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def large() -> bytes:
     return data
 
 
-def test_the_whole_way_from_a_table(staff: Staff) -> None:
+def test_a_table_is_uploaded_checked_and_drafted(staff: Staff) -> None:
     client = staff(*MAY)
     assert f'href="{ADD}"' in page(client, url(BATCHES))
     table = b"review,n\nwarm,1\nitchy,2\nsoft,3\nthin,4\n"
@@ -84,7 +84,7 @@ def test_the_whole_way_from_a_table(staff: Staff) -> None:
 
 
 def test_a_prompt_of_several_lines_reaches_claude_as_it_was_typed(staff: Staff) -> None:
-    """Browsers send CRLF for the end of a line."""
+    """Browsers send CRLF as line ends."""
     upload = kept(
         staff(*MAY),
         b"review\nwarm\n",
@@ -114,7 +114,7 @@ def test_an_excel_workbook_is_the_problem_of_the_file(staff: Staff) -> None:
     assert "Rows that cannot be sent" not in shown
 
 
-def test_the_whole_way_of_a_large_file_with_a_worker(staff: Staff, ticking: AccountState) -> None:
+def test_a_large_file_is_checked_and_drafted_by_a_worker(staff: Staff, ticking: AccountState) -> None:
     client = staff(*MAY)
     upload = kept(client, large(), label="Large", kind="tags")
     shown = page(client, upload_url(upload))
@@ -294,7 +294,7 @@ class TestChanging:
         assert (upload.state, upload.prompt) == (UploadState.READY, TABLE["prompt"])
 
     @pytest.mark.parametrize("state", [UploadState.UNCHECKED, UploadState.CONFIRMED])
-    def test_not_while_a_worker_is_at_it(self, staff: Staff, state: UploadState) -> None:
+    def test_an_upload_is_not_changed_while_a_worker_works_on_it(self, staff: Staff, state: UploadState) -> None:
         client = staff(*MAY)
         upload = kept(client, b"review\nwarm\n", "reviews.csv", **TABLE)
         stale = BatchUpload.objects.get()
@@ -306,7 +306,7 @@ class TestChanging:
         assert BatchUpload.objects.get().prompt == TABLE["prompt"]
 
     @pytest.mark.parametrize("missing", ["add_messagebatch", "view_batchrequest"])
-    def test_it_takes_the_permissions_of_a_new_batch(self, staff: Staff, root: Client, missing: str) -> None:
+    def test_changing_requires_the_permissions_of_a_new_batch(self, staff: Staff, root: Client, missing: str) -> None:
         upload = kept(root, b"review\nwarm\n", "reviews.csv", **TABLE)
         client = staff(*(name for name in MAY if name != missing))
         assert client.get(change_url(upload)).status_code == 403
@@ -337,7 +337,7 @@ class TestModels:
         assert HOSTILE not in shown
         assert "Make it a draft" in shown
 
-    def test_a_model_that_is_known_is_not(self, staff: Staff) -> None:
+    def test_a_known_model_is_not_warned_of(self, staff: Staff) -> None:
         client = staff(*MAY)
         upload = kept(client, b"review\nwarm\n", "reviews.csv", **{**TABLE, "model": "claude-haiku-4-5-20251001"})
         assert "is not a known model" not in page(client, upload_url(upload))
@@ -449,7 +449,7 @@ def test_its_failure_is_shown_and_it_can_be_tried_again(staff: Staff) -> None:
     assert MessageBatch.objects.get().request_count == 2
 
 
-def test_a_worker_that_died_is_not_the_end_of_it(staff: Staff) -> None:
+def test_a_check_continues_after_a_worker_died(staff: Staff) -> None:
     client = staff(*MAY)
     upload = kept(client, large())
     assert BatchUpload.objects.all().acquire(upload.pk) is not None
@@ -459,7 +459,7 @@ def test_a_worker_that_died_is_not_the_end_of_it(staff: Staff) -> None:
 
 
 @pytest.mark.parametrize("missing", ["add_messagebatch", "view_batchrequest"])
-def test_it_takes_both_permissions(staff: Staff, root: Client, missing: str) -> None:
+def test_a_new_batch_requires_both_permissions(staff: Staff, root: Client, missing: str) -> None:
     upload = kept(root, jsonl(2))
     client = staff(*(name for name in MAY if name != missing))
     assert ADD not in page(client, url(BATCHES))
@@ -472,7 +472,7 @@ def test_it_takes_both_permissions(staff: Staff, root: Client, missing: str) -> 
     assert not MessageBatch.objects.exists()
 
 
-def test_nobody_is_sent_to_the_login(client: Client, root: Client) -> None:
+def test_anonymous_users_are_redirected_to_the_login(client: Client, root: Client) -> None:
     upload = kept(root, jsonl(2))
     for address in (ADD, upload_url(upload)):
         assert client.get(address).url.startswith("/admin/login/")
@@ -496,7 +496,7 @@ def test_a_post_needs_its_csrf_token(root: Client) -> None:
     assert send(strict, jsonl(1)).status_code == 403
 
 
-def test_who_may_not_see_batches_is_told_all_the_same(staff: Staff) -> None:
+def test_users_who_may_not_view_batches_see_that_a_batch_was_made(staff: Staff) -> None:
     client = staff("add_messagebatch", "view_batchrequest")
     upload = kept(client, jsonl(2))
     client.post(upload_url(upload), {"_draft": "yes"})

@@ -1,1 +1,1 @@
-"""The admin of runs of jobs."""
+"""The usage page."""

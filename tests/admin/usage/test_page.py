@@ -1,4 +1,4 @@
-"""The page of what was spent: its sums, its links, its CSV, and who sees it."""
+"""The usage page: sums, links, CSV, and permissions."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_hostile_names_are_text_everywhere(root: Client, name: str) -> None:
         {"since": "", "per": "day"},
     ],
 )
-def test_what_cannot_be_shown_is_said_beside_the_form(root: Client, query: dict[str, str]) -> None:
+def test_an_invalid_query_is_an_error_of_the_form(root: Client, query: dict[str, str]) -> None:
     spent(1)
     UsageRollup.objects.create(ended_at=datetime(2018, 1, 1, tzinfo=UTC), results=1)
     response = shown(root, **query)
@@ -228,7 +228,7 @@ def test_what_cannot_be_shown_is_said_beside_the_form(root: Client, query: dict[
         *({"job": "(none)"}, {"job": "\U0001f600"}, {"model": " "}),
     ],
 )
-def test_odd_queries_are_no_failure(root: Client, query: dict[str, Any]) -> None:
+def test_unusual_queries_are_valid(root: Client, query: dict[str, Any]) -> None:
     spent(1)
     response = shown(root, **query)
     assert not response.context["form"].errors
@@ -252,7 +252,7 @@ def test_what_is_selected_stays_in_the_form(root: Client, november: None) -> Non
 
 class TestPermissions:
     @pytest.mark.parametrize("address", [url(USAGE), EXPORT])
-    def test_only_who_may_view_usage_sees_it(self, staff: Staff, client: Client, address: str) -> None:
+    def test_usage_is_shown_only_to_users_who_may_view_it(self, staff: Staff, client: Client, address: str) -> None:
         assert client.get(address).status_code == 302
         assert staff("view_messagebatch", "view_batchresult", username="ida").get(address).status_code == 403
         assert staff("view_usagerollup").get(address).status_code == 200

@@ -67,7 +67,7 @@ def client_of(*accounts: str, username: str = "grace", superuser: bool = False) 
 
 
 def make_rows(account: str, job_name: str) -> dict[str, list[Any]]:
-    """Make rows of each kind, in each state that a notice, a filter or a count is about. Return them by page."""
+    """Create rows of each kind, in each state on which a notice, a filter or a count depends. Return them by page."""
     now = timezone.now()
     made = {
         state: in_state(draft(2, account=account, kind=f"kind-{account}", label=f"label-{account}"), state)

@@ -44,7 +44,7 @@ def registry() -> Iterator[None]:
 
 @pytest.fixture
 def example(registry: None, settings: Any) -> None:
-    """Execute the documented example; the site's URLs are made anew, with its page."""
+    """Execute the documented example, and rebuild the URLs of the site with its page."""
     text = DOC.read_text().partition("## Limit users to some accounts")[2]
     code = re.search(r"```\{code-block\} python\n:caption: [^\n]*\n(.*?)```", text, re.DOTALL)
     assert code
@@ -72,7 +72,7 @@ def theirs(ours: Any) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def moved(ours: dict[str, list[Any]], theirs: Any) -> MessageBatch:
-    """A draft that retries one of ours, and was moved to their account."""
+    """A draft that retries a batch of OURS, and was moved to THEIRS."""
     batch = draft(1, account=THEIRS, label="moved-zebra")
     MessageBatch.objects.filter(pk=batch.pk).update(parent=ours[BATCHES][0])
     return batch

@@ -143,7 +143,7 @@ def test_a_job_of_another_account_is_not_started(narrowed: Client, ours: Any) ->
 
 
 def test_a_run_that_the_job_had_in_another_account_is_not_named(narrowed: Client, theirs: Any) -> None:
-    """The job was moved to our account while its run in theirs is active."""
+    """The job was moved to OURS while its run in THEIRS is active."""
     JobRun.objects.filter(pk=theirs[RUNS][0].pk).update(exclusive="moved", job="moved")
     job("moved")
     try:

@@ -1,4 +1,4 @@
-"""What `visible_accounts` returns, and how often it is asked."""
+"""The values that `visible_accounts` may return, and how often it is called."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_another_site_is_not_limited(example: None, settings: Any, ours: Any, th
 def test_each_list_of_one_account_is_answered_by_indexes(
     registry: None, settings: Any, root: Client, large: MessageBatch, others: str
 ) -> None:
-    """Where it has few of the rows, and where it has all of them."""
+    """The account has few of the rows, or all of them."""
     MessageBatch.objects.exclude(pk=large.pk).update(account=others)
     compose(settings, MessageBatch=[OURS])
     with connection.cursor() as cursor:

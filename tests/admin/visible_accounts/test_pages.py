@@ -55,7 +55,7 @@ def everything_of(client: Client, ours: dict[str, list[Any]]) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_each_page_is_as_if_there_were_no_other_account(narrowed: Client, ours: Any, request: Any) -> None:
-    """Texts, links, counts, choices of filters and notices: no character differs when rows of theirs exist."""
+    """No character of texts, links, counts, choices of filters or notices differs when rows of THEIRS exist."""
     before = everything_of(narrowed, ours)
     request.getfixturevalue("moved")
     after = everything_of(narrowed, ours)
@@ -124,7 +124,7 @@ def test_checks_that_may_name_an_account_are_not_shown(narrowed: Client, setting
     assert not notice.search(page(narrowed, url(BATCHES)))
 
 
-def test_due_work_of_another_account_is_not_said_to_stand_still(narrowed: Client) -> None:
+def test_due_work_of_another_account_makes_no_notice(narrowed: Client) -> None:
     in_state(draft(1, account=THEIRS), State.QUEUED)
     draft(1)
     assert "Nothing is moving" in page(client_of(THEIRS, username="ida"), url(BATCHES))
