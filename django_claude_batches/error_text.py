@@ -34,7 +34,10 @@ def format_error(error: BaseException) -> str:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether this package raised it. An instance of this package's classes may also be raised by project code."""
+    """Return whether this package raised it.
+
+    An instance of this package's classes may also be raised by project code.
+    """
     last = _last(error.__traceback__)
     return type(error).__module__.startswith(PACKAGE_PREFIX) and (
         last is None or _module(last).startswith(PACKAGE_PREFIX)

@@ -73,7 +73,7 @@ _LIFTED = frozenset(
 
 
 def is_lifted(warning: str, betas: Container[str]) -> bool:
-    """Whether the model accepts, with these betas of the batch, what it refuses without them."""
+    """Return whether the model accepts, with these betas of the batch, what it refuses without them."""
     return EXTENDED_BETA in betas and warning in _LIFTED
 
 
@@ -126,7 +126,7 @@ def _type(value: Any) -> Any:
 
 
 def _ends_with_assistant(messages: Any) -> bool:
-    """Whether the last message is the assistant's, except a turn stopped with `pause_turn`, which may be sent back."""
+    """Return whether the last message is the assistant's. A turn stopped with `pause_turn` may be sent back."""
     last = messages[-1] if isinstance(messages, list | tuple) and messages else None
     if not isinstance(last, dict | Mapping) or last.get("role") != "assistant":
         return False

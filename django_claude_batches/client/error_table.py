@@ -52,7 +52,7 @@ class ErrorRule:
 
 
 def is_refusal(status: int) -> bool:
-    """Whether the status says that nothing was done."""
+    """Return whether the status says that nothing was done."""
     return 400 <= status < 500 and status not in MAY_HAVE_WORKED
 
 

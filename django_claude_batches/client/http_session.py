@@ -129,12 +129,12 @@ def new_session(*, auth: KeyAuth, headers: Mapping[str, str], verify: bool | str
 
 
 def was_sent(error: BaseException) -> bool:
-    """Whether a call without a body may have arrived: not if no connection was made."""
+    """Return whether a call without a body may have arrived: not if no connection was made."""
     return not any(isinstance(item, NEVER_CONNECTED) for item in _causes(error))
 
 
 def timed_out(error: BaseException) -> bool:
-    """Whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
+    """Return whether a timeout ended the call. urllib3 1.26 counts a refused connection as one."""
     causes = [item for item in _causes(error) if not isinstance(item, urllib3.exceptions.NewConnectionError)]
     return any(isinstance(item, TIMED_OUT) for item in causes)
 

@@ -39,7 +39,7 @@ class ResultBody:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was read to an end that HTTP announced. A closed connection alone may be a truncation."""
+        """Return whether it was read to an end that HTTP announced. A closed connection alone may be a truncation."""
         return self._is_read and (self._stream.is_chunked or self._size == self._stream.length)
 
     @property

@@ -60,7 +60,7 @@ def _is_retried(failure: Failure) -> bool:
 
 
 def may_have_worked(failure: Failure) -> bool:
-    """Whether the server may have carried out the call before this attempt failed."""
+    """Return whether the server may have carried out the call before this attempt failed."""
     error = failure.error
     if isinstance(error, APIConnectionError):
         return error.sent

@@ -46,7 +46,7 @@ def problem_with_url(base_url: str, *, allow_http: bool = False) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine by its name or address alone."""
+    """Return whether a host of a URL is this machine by its name or address alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

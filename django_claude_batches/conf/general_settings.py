@@ -47,7 +47,7 @@ class Retention:
 
 
 def kick() -> bool:
-    """Whether an entry point sends one tick on commit; False never uses a broker."""
+    """Return whether an entry point sends one tick on commit; False never uses a broker."""
     return bool(setting("KICK"))
 
 

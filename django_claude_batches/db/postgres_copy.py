@@ -37,7 +37,7 @@ JSONB_VERSION = b"\x01"
 
 
 def is_possible(using: str) -> bool:
-    """Whether this is PostgreSQL with psycopg 3. The COPY of psycopg 2 differs, so INSERT is used with it."""
+    """Return whether this is PostgreSQL with psycopg 3. The COPY of psycopg 2 differs, so INSERT is used with it."""
     connection: Any = connections[using]
     return bool(connection.vendor == "postgresql" and connection.Database.__version__.startswith("3"))
 

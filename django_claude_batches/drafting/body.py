@@ -41,7 +41,10 @@ class BodySize:
         return tally
 
     def has_room(self, request: Prepared, *, most: int, most_bytes: int) -> bool:
-        """Whether the request fits within these limits. The first one always does: no other batch has more room."""
+        """Return whether the request fits within these limits.
+
+        The first one always does: no other batch has more room.
+        """
         size = self.bytes + wire_bytes(request) + len(ENVELOPE[1])
         return not self.requests or (self.requests < most and size <= most_bytes)
 

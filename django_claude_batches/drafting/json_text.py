@@ -97,7 +97,7 @@ def _text(value: Any) -> str:
 
 
 def _is_plain(params: Any, text: str) -> bool:
-    """Whether nesting and keys are valid: `json` encodes deep nesting, and keys of other types, without an error."""
+    """Return whether nesting and keys are valid: `json` encodes deep nesting and keys of other types silently."""
     if text.count("[") + text.count("{") > MAX_DEPTH:
         return False
     found = [params]

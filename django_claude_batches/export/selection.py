@@ -63,7 +63,7 @@ class ResultSelection:
 
     @property
     def has_further_filters(self) -> bool:
-        """Whether there are conditions other than outcomes."""
+        """Return whether there are conditions other than outcomes."""
         return bool(self.error_types or self.of_another_tier or self.of_unknown_cost or self.beginning)
 
     def describe(self) -> list[str]:

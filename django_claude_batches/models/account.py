@@ -198,5 +198,8 @@ class AccountState(Leased):
         return str(self.alias)
 
     def belongs_to_other_installation(self, installation: str) -> bool:
-        """Whether the account's batches belong to an installation of another name. False unless both names are set."""
+        """Return whether the account's batches belong to an installation of another name.
+
+        False unless both names are set.
+        """
         return bool(installation and self.installation) and self.installation != installation

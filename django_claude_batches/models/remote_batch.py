@@ -79,7 +79,7 @@ class RemoteBatch(models.Model):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the batch was not found three times in a row, over half an hour, in the Workspace that listed it."""
+        """Return whether the Workspace that listed the batch did not find it three times, over half an hour."""
         if self.misses < MISSES_UNTIL_GONE or self.missed_at is None or self.last_missed_at is None:
             return False
         return self.last_missed_at - self.missed_at >= MISSING_PERIOD

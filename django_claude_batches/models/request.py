@@ -136,7 +136,7 @@ class BatchRequest(models.Model):
 
     @property
     def is_purged(self) -> bool:
-        """Whether the params were purged or erased. Otherwise their text is never empty."""
+        """Return whether the params were purged or erased. Otherwise their text is never empty."""
         return not self.params_text
 
     @property

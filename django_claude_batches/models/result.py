@@ -237,7 +237,7 @@ class BatchResult(models.Model):
 
     @property
     def is_off_tier(self) -> bool:
-        """Whether the answer was not billed at the batch rate."""
+        """Return whether the answer was not billed at the batch rate."""
         return self.service_tier not in BATCH_TIERS
 
     @property

@@ -119,7 +119,7 @@ class JobRun(WorkItem):
 
     @property
     def is_active(self) -> bool:
-        """Whether the run is not over."""
+        """Return whether the run is not over."""
         return self.state in ACTIVE
 
     @property

@@ -207,12 +207,12 @@ class BatchUpload(WorkItem, ExpectedUsageColumns):
 
     @property
     def is_moving(self) -> bool:
-        """Whether a worker checks or drafts the file."""
+        """Return whether a worker checks or drafts the file."""
         return self.state in ALWAYS_DUE
 
     @property
     def is_draftable(self) -> bool:
-        """Whether the check found requests and no bad row."""
+        """Return whether the check found requests and no bad row."""
         return self.checked_at is not None and self.request_count > 0 and self.bad_count == 0
 
     def open(self) -> io.BufferedReader:

@@ -23,12 +23,15 @@ class TryCounter:
         self._named = {schema["ref"]: schema for schema in schemas(core_schema) if "ref" in schema}
 
     def multiply(self) -> bool:
-        """Whether several choices of a union contain it again. A union with a discriminator tries only one choice."""
+        """Return whether several choices of a union contain it again.
+
+        A union with a discriminator tries only one choice.
+        """
         unions = [schema for schema in schemas(self._schema) if schema.get("type") == "union"]
         return any(sum(self._contains(choice, union) for choice in self._choices(union, set())) > 1 for union in unions)
 
     def are_too_many(self, value: Any) -> bool:
-        """Whether validating this JSON value takes more than MAX_TRIES steps."""
+        """Return whether validating this JSON value takes more than MAX_TRIES steps."""
         left = MAX_TRIES
         waiting = [(self._schema, value)]
         while waiting:

@@ -83,7 +83,7 @@ def _coroutine_functions(core_schema: Any) -> str:
 
 
 def _uses_re(core_schema: Any) -> bool:
-    """Whether a core schema names Python's regex engine, or has a pattern compiled by `re`."""
+    """Return whether a core schema names Python's regex engine, or has a pattern compiled by `re`."""
     return any(
         schema.get("regex_engine") == "python-re" or isinstance(schema.get("pattern"), re.Pattern)
         for schema in schemas(core_schema)

@@ -29,7 +29,7 @@ class _Inexpressible(ValueError):
 
 
 def has_structured_output(model: str) -> bool:
-    """Whether the model supports `output_config.format`, by its name: all models since version 4.5 do.
+    """Return whether the model supports `output_config.format`, by its name: all models since version 4.5 do.
 
     A name without a version counts as a newer model. If that is wrong, Anthropic refuses the request, names the
     parameter, and bills nothing. The opposite mistake would not be noticed.
@@ -131,7 +131,7 @@ def _take_members(rest: dict[str, Any], made: dict[str, Any]) -> None:
 
 
 def _resolves(made: dict[str, Any]) -> bool:
-    """Whether every reference is to a definition at the top level, and no definition is recursive."""
+    """Return whether every reference is to a definition at the top level, and no definition is recursive."""
     definitions = made.get("$defs", {})
     graph = {name: set(_references(definition)) for name, definition in definitions.items()}
     named = graph.keys() | set(_references(made))

@@ -62,7 +62,7 @@ class Table:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the cells of the rows are kept with their requests."""
+        """Return whether the cells of the rows are kept with their requests."""
         return self._question.keep_cells and not self.problem
 
     def rows(self) -> Iterator[Row]:

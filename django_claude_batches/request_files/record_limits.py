@@ -44,6 +44,6 @@ def problem_with_line(data: bytes) -> str:
 
 
 def _has_many_values(data: bytes) -> bool:
-    """Whether there are too many values: count the commas and opening brackets outside of strings."""
+    """Return whether there are too many values: count the commas and opening brackets outside of strings."""
     marks = (found for found in _STRING_OR_MARK.finditer(data) if found[0] in _MARKS)
     return next(islice(marks, MAX_VALUES, None), None) is not None

@@ -24,5 +24,5 @@ class Row(NamedTuple):
 
 
 def is_workbook(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is an Excel workbook or another zip file, which cannot be read."""
+    """Return whether a file with this start is an Excel workbook or another zip file, which cannot be read."""
     return start.startswith(_WORKBOOK_STARTS)

@@ -43,7 +43,7 @@ def estimate_retry(runs: Sequence[JobRun], rows: int) -> Estimate:
 
 
 def needs_confirmation(requests: int, estimated: Callable[[], Estimate]) -> bool:
-    """Whether the number of requests, or the highest estimated cost in USD, is above a limit of the settings.
+    """Return whether the number of requests, or the highest estimated cost in USD, is above a limit of the settings.
 
     An unknown estimate is above any limit in USD.
     """

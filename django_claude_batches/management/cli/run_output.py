@@ -54,7 +54,7 @@ def _cost(totals: RunTotals) -> str:
 
 
 def stands_still(run: JobRun) -> bool:
-    """Whether nothing more happens to the run automatically, and it is not over."""
+    """Return whether nothing more happens to the run automatically, and it is not over."""
     return run.is_active and (run.is_paused or _is_account_paused(run) or _is_stuck(run))
 
 

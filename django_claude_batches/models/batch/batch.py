@@ -248,7 +248,7 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def is_live(self) -> bool:
-        """Whether the batch still changes without a person."""
+        """Return whether the batch still changes without a person."""
         return self.state in ALWAYS_DUE or (self.state == State.INGESTED and self.announced_at is None)
 
     @property
@@ -258,12 +258,12 @@ class MessageBatch(StateMachine, RemoteColumns, ExpectedUsageColumns, RunColumns
 
     @property
     def is_being_identified(self) -> bool:
-        """Whether a person identified the batch and a worker has yet to verify that."""
+        """Return whether a person identified the batch and a worker has yet to verify that."""
         return bool(self.identified_id) and self.state in IDENTIFIABLE
 
     @property
     def was_complete(self) -> bool:
-        """Whether the results were stored and announced before, and are being fetched again."""
+        """Return whether the results were stored and announced before, and are being fetched again."""
         return self.state in FETCHING and self.announced_at is not None
 
     @property

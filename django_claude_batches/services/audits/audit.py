@@ -69,7 +69,10 @@ def dispatch_due_audits(dispatch: Callable[[str], object]) -> None:
 
 
 def _is_used(alias: str) -> bool:
-    """Whether the account has batches or a key. `default` is always an account, even if a project uses only others."""
+    """Return whether the account has batches or a key.
+
+    `default` is always an account, even if a project uses only others.
+    """
     if MessageBatch.objects.primary().filter(account=alias).exists():
         return True
     try:

@@ -98,7 +98,7 @@ def counts_differ(pairs: Pairs) -> Iterator[Finding]:
 
 
 def _lags(row: MessageBatch, data: wire.MessageBatch) -> bool:
-    """Whether the page is older than the row: the batch ended and was fetched after the page was received."""
+    """Return whether the page is older than the row: the batch ended and was fetched after the page was received."""
     lately = timezone.now() - MAX_LISTING_LAG
     return data["processing_status"] != "ended" and row.ingested_at is not None and row.ingested_at > lately
 

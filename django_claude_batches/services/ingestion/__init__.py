@@ -1,1 +1,1 @@
-"""A batch's results: from the download to the rows."""
+"""Fetch the results of a batch, and store them as rows."""

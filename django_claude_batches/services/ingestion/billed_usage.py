@@ -1,6 +1,9 @@
-"""What an answer is billed for, by its `usage`, and whether that contradicts itself (docs/reference/wire.md §3.6).
+"""Read the `usage` of an answer: which tokens are billed, and whether its counts contradict each other.
 
-The columns hold what the API counted, compactions included. `ResultRow.prompts` says what `costing` can make of them.
+The rules are those of docs/reference/wire.md §3.6.
+
+The columns have the tokens that the API counted, including compactions. `ResultRow.prompts` has the sizes of the
+prompts, which `cost` needs.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def fill(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
-    """Set the row's columns that come from the message, but for the message itself, and its `prompts`."""
+    """Set the row's columns that are read from the message (not the message itself), and its `prompts`."""
     usage = mapping(message.get("usage"))
     row.model = cleaner.short_text(message.get("model"), 100)
     row.stop_reason = cleaner.short_text(message.get("stop_reason"), 60)
@@ -51,14 +54,14 @@ def fill(row: ResultRow, message: Mapping[str, Any], cleaner: Cleaner) -> None:
 
 
 def has_plain_usage(usage: Mapping[str, Any]) -> bool:
-    """Whether `agree` alone can find a contradiction in a `usage` that differs from this one in nothing but numbers."""
+    """Return whether `counts_agree` finds each contradiction in a `usage` that differs only in its numbers."""
     creation = usage.get("cache_creation")
     knows_all = creation is None or (isinstance(creation, dict) and not creation.keys() - LIFETIMES.values())
     return knows_all and _is_readable(usage) and not usage.get("iterations")
 
 
 def counts_to_compare(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Return the counts that `agree` compares with columns: all tokens written to a cache, and those of thinking."""
+    """Return the counts that `counts_agree` compares with columns: cache writes in all, and tokens of thinking."""
     thinking = mapping(usage.get("output_tokens_details")).get("thinking_tokens")
     return _count(usage.get("cache_creation_input_tokens")), _count(thinking)
 
@@ -66,7 +69,7 @@ def counts_to_compare(usage: Mapping[str, Any]) -> tuple[int | None, int | None]
 def counts_agree(
     written: int | None, thinking: int | None, *, output: int | None, of_5m: int | None, of_1h: int | None
 ) -> bool:
-    """Whether the tokens by lifetime come to those written to a cache, and no more were thought than put out."""
+    """Return whether the cache writes by lifetime add up to their total, and thinking is at most the output."""
     by_lifetime = (of_5m or 0) + (of_1h or 0)
     return (written is None or written == by_lifetime) and (thinking or 0) <= (output or 0)
 
@@ -83,7 +86,7 @@ def _tokens(usage: Mapping[str, Any]) -> Tokens:
 
 
 def _is_unambiguous(usage: Mapping[str, Any], tokens: Tokens) -> bool:
-    """Whether it says what is billed, and no two places of it disagree."""
+    """Return whether the usage has the billed tokens, and no two of its counts contradict each other."""
     lifetimes = mapping(usage.get("cache_creation"))
     unknown = [count for key, count in lifetimes.items() if key not in LIFETIMES.values()]
     written, of_thinking = counts_to_compare(usage)
@@ -113,10 +116,10 @@ def _is_readable(usage: Mapping[str, Any]) -> bool:
 
 
 def _compactions(iterations: Any, tokens: Tokens, model: Any) -> list[Tokens] | None:
-    """Return the tokens of each compaction, which `tokens` lack; None where the iterations do not tell what is billed.
+    """Return the tokens of each compaction, which `tokens` does not include; None if the billed tokens are not known.
 
-    They do not where one is of a kind, or of a model, whose price is not known to be that of the answer, and where the
-    others do not come to `tokens`.
+    They are not known if an iteration has a type or a model whose price may differ from the answer's, or if the other
+    iterations do not add up to `tokens`.
     """
     found: dict[str, list[Tokens]] = {"compaction": [], "message": []}
     for iteration in iterations if isinstance(iterations, list) else [None]:
@@ -137,14 +140,14 @@ def _compactions(iterations: Any, tokens: Tokens, model: Any) -> list[Tokens] | 
 
 
 def _by_kind(tokens: Tokens) -> tuple[int, ...]:
-    """Return input, output, read and written tokens: an iteration may not say for how long they were written."""
+    """Return input, output, cache read and cache write tokens. An iteration may lack the lifetimes of cache writes."""
     counts = {name: count or 0 for name, count in tokens.items()}
     written = sum(counts[name] for name in LIFETIMES)
     return counts["input_tokens"], counts["output_tokens"], counts["cache_read_tokens"], written
 
 
 def _sum(parts: Iterable[Tokens]) -> Tokens:
-    """Add them up; None where none of them has a count, or the sum is none that fits its column."""
+    """Return the sum; None if no value is a count, or the sum is too large for its column."""
     found: Tokens = {}
     for name in TOKENS:
         counts = [count for part in parts if (count := part[name]) is not None]
@@ -153,5 +156,5 @@ def _sum(parts: Iterable[Tokens]) -> Tokens:
 
 
 def _count(value: Any) -> int | None:
-    """Take only what is an int itself: a bool is none."""
+    """Return the value if its type is exactly int (bool is a subclass); otherwise None."""
     return value if type(value) is int and 0 <= value <= MAX_TOKEN_COUNT else None

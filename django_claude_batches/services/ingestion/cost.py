@@ -1,4 +1,4 @@
-"""What a result cost, by the prices of the day on which it is stored. Pure."""
+"""Compute the cost of a result, by the prices on the day on which it is stored. No I/O."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ZERO_USD = Decimal(0)
 
 
 def cost(row: ResultRow, prices: PriceTable) -> Decimal | None:
-    """Return what the result cost, in USD; None where its tokens, its model's price or its discount are not known.
+    """Return the cost of the result in USD; None if its tokens, its model's price or its discount are not known.
 
-    Nor is it known where `usage` contradicts itself, and where the model has other rates for large prompts and it is
-    not known which of several prompts was one.
+    It is also None if `usage` contradicts itself, or if the model has other rates for large prompts and the sizes of
+    the answer's prompts are not known.
     """
     if row.result_type in UNBILLED:
         return ZERO_USD

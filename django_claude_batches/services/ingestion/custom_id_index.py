@@ -1,8 +1,8 @@
-"""What a download is to bring, by custom_id: kept in memory, so that no line has to ask the database.
+"""Index the requests of a batch by custom_id in memory, so that no result line needs a query.
 
-A hash table of our own, in some 35 bytes for each custom_id where a dict takes 130. A dict breaks the memory bounds of
-tests/benchmarks: an ingest of 100,000 results on PostgreSQL then takes 12 MB more than one of 10,000, in place of 3
-(bound: 5), and 26 MB beyond its base, in place of 16 (bound: 25).
+This is a hash table of about 35 bytes per custom_id; a dict takes 130. A dict exceeds the memory bounds of
+tests/benchmarks: an ingest of 100,000 results on PostgreSQL then takes 12 MB more than one of 10,000 instead of 3
+(bound: 5), and 26 MB beyond its base instead of 16 (bound: 25).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ EXPECTED, STORED, RECEIVED = range(3)
 
 
 class CustomIdIndex:
-    """The custom_ids of a batch, each with a number, at which `states` has its state.
+    """The custom_ids of a batch. Each has a number, which is the index of its entry in `states` and `pks`.
 
-    `pks` has the request of each; 0 where there is none. `erased` has the numbers of those whose request was erased:
-    their answers are not stored.
+    `pks` has the primary keys of the requests; 0 if there is none. `erased` has the numbers of erased requests, whose
+    answers are not stored.
     """
 
     def __init__(self, batch: MessageBatch, *, using: str) -> None:
@@ -53,7 +53,7 @@ class CustomIdIndex:
                 self.erased.update(self.number(custom_id.encode()) for custom_id in erased)
 
     def number(self, custom_id: bytes) -> int:
-        """Return the number of this custom_id; of one that is not known, a new one."""
+        """Return the number of this custom_id; a new number if it is unknown."""
         ids, ends, slots = self._ids, self._ends, self._slots
         mask = len(slots) - 1
         slot = hash(custom_id) & mask
@@ -90,7 +90,7 @@ def _empty_slots(size: int) -> array[int]:
 
 
 def _free_slot(slots: array[int], custom_id: bytes) -> int:
-    """Return the slot for one that has none: its own, or the next that is free."""
+    """Return the slot for a new custom_id: the slot of its hash, or the next free one."""
     mask = len(slots) - 1
     slot = hash(custom_id) & mask
     while slots[slot]:

@@ -1,4 +1,4 @@
-"""Reading a batch's results: lines into rows, in memory that hardly grows with the batch."""
+"""Download the results of a batch: lines become rows, in memory that hardly grows with the batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_PROBLEMS = 200
 
 @dataclass(slots=True)
 class Chunk:
-    """Lines that are stored together, and what became of those that were read."""
+    """The rows of one transaction, with counts of the lines that were read."""
 
     lines: list[Line] = field(default_factory=list)
     size: int = 0
@@ -56,7 +56,7 @@ class Chunk:
 
 
 class Download:
-    """One reading of a batch's results: how many came, and how often each outcome."""
+    """One download of a batch's results, with the number of results and the counts by type."""
 
     def __init__(self, batch: MessageBatch, client: BatchesClient, prices: PriceTable, *, using: str) -> None:
         self._batch, self._client, self._prices = batch, client, prices
@@ -74,17 +74,17 @@ class Download:
 
     @property
     def count(self) -> int:
-        """Different custom_ids that came."""
+        """Number of distinct custom_ids received."""
         return self.types.total()
 
     def run(self, store: Callable[[Chunk], object]) -> None:
-        """Read the lines and have them stored chunk by chunk, the last one also when the connection breaks.
+        """Read the lines, and call `store` with each chunk, also with the last one if the connection breaks.
 
-        A chunk is stored after CHUNK_SECONDS even if a line is still coming, and even if it has no lines. What `store`
-        raises ends the download.
+        A chunk is stored after CHUNK_SECONDS even if a line is incomplete or the chunk is empty. An exception of
+        `store` ends the download.
 
-        The number of lines is bounded by our own requests, and of a batch made elsewhere, whose number only the server
-        says, by what any batch may have.
+        The number of lines is limited by the batch's requests; for a batch made elsewhere, whose number of requests
+        only the server says, by the largest number that any batch may have.
         """
 
         def close(*, only_old: bool = False) -> None:
@@ -111,7 +111,7 @@ class Download:
             raise failure
 
     def rows(self, chunk: Chunk) -> Iterator[Values]:
-        """Read a chunk's lines: give the rows that are not stored yet, and name the problems. Asks no database."""
+        """Yield the rows of a chunk's lines that are not stored yet, and record the problems. No queries."""
         for line in chunk.lines:
             found = self._row(line)
             if isinstance(found, ResultRow):
@@ -130,7 +130,7 @@ class Download:
             chunk.problems.append(kept)
 
     def _row(self, line: Line) -> ResultRow | ResultProblem | None:
-        """Give the line's row or its problem; nothing if its row is stored, for which its beginning is enough."""
+        """Return the line's row or its problem; None if its beginning shows that its row is already stored."""
         found = None
         seen = None if line.oversized else match_start(line.data)
         if seen is not None:

@@ -49,14 +49,14 @@ _START = re.compile(
 
 
 def match_start(data: bytes) -> LineStart | None:
-    """Match the beginning of a line; that is enough to know whether the rest has to be read."""
+    """Match the beginning of a line, which shows whether the rest has to be read."""
     return _START.match(data)
 
 
 def read(data: bytes, start: LineStart, templates: MessageTemplates) -> ResultRow | None:
-    """Return the line's row, with the message's own text from the line; None where the fast path gives up.
+    """Return the line's row, with the text of its message unchanged; None if the fast path gives up.
 
-    That the text parses as one object proves that the line ends with it, and is whole.
+    If the text parses as one object, the line ends with it and is complete.
     """
     if start[3] is not None:
         return None
@@ -73,7 +73,7 @@ MAX_EXACT_DIGITS = 15
 
 
 class _Unusual(ValueError):
-    """JSON that some database would refuse, or change."""
+    """JSON that one of the databases would refuse or change."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(number: str) -> float:
-    """Refuse what a float may not hold: 1e999, 1e-20000 (PostgreSQL's numeric neither), and many digits."""
+    """Raise for a number that a float cannot hold: 1e999, 1e-20000 (nor can PostgreSQL's numeric), too many digits."""
     if len(number) > MAX_EXACT_DIGITS or "e" in number or "E" in number:
         raise _Unusual
     return float(number)
@@ -120,15 +120,15 @@ MAX_SCANNED_BYTES = 64 * 1024
 
 
 def has_plain_strings(line: bytes) -> bool:
-    """Whether prose in this line can be told by its quotes alone: most lines, and of those that are not too long."""
+    """Return whether quotes alone delimit the strings of this line; False for very long lines."""
     return len(line) <= MAX_SCANNED_BYTES and not _HARD.search(line) and line.translate(_NO_CONTROL) == line
 
 
 def skeleton(data: memoryview) -> bytes | None:
-    """Return some JSON text with its prose emptied; None where a database could not hold the text as it is.
+    """Return the JSON text with empty prose; None if a database cannot store the text unchanged.
 
-    The prose is most of an answer, and is not needed here: to match it takes a fraction of the time that it takes to
-    parse it, and no memory, of which a string of 32 MB would take 200. `parsed` has to check the rest.
+    Prose is most of an answer and not needed for the columns. Matching it takes a fraction of the time of parsing, and
+    no memory; parsing a string of 32 MB takes 200 MB. `parsed` checks the rest.
     """
     line: bytes = data.obj  # type: ignore[assignment]
     plain = has_plain_strings(line)
@@ -147,7 +147,7 @@ def skeleton(data: memoryview) -> bytes | None:
 
 
 def parsed(skeleton: bytes) -> dict[str, Any] | None:
-    """Return the object of such a text; None for what is none, or what some database would refuse or change."""
+    """Return the object in the text; None if it is not an object, or if a database would refuse or change it."""
     text = skeleton.decode()
     try:
         value, end = _decode(text)
@@ -162,7 +162,7 @@ def parsed(skeleton: bytes) -> dict[str, Any] | None:
 
 
 def _check_utf8(data: memoryview) -> None:
-    """Raise UnicodeDecodeError where it is not UTF-8; hold no more than a part of it as text."""
+    """Raise UnicodeDecodeError if the bytes are not UTF-8. Decodes a part at a time."""
     if len(data) <= MAX_SCANNED_BYTES:
         str(data, "utf-8")
         return
@@ -172,7 +172,7 @@ def _check_utf8(data: memoryview) -> None:
 
 
 def _depth(value: Any) -> int:
-    """Count the levels of nesting."""
+    """Return the number of levels of nesting."""
     if not isinstance(value, (dict, list)):
         return 0
     return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
@@ -196,10 +196,10 @@ _VARIABLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class MessageTemplate:
-    """What messages have in common that differ only in their prose, their numbers and their ids.
+    """The common part of messages that differ only in their prose, numbers and ids.
 
-    `pick` takes the texts of USAGE_COLUMNS and of `counts_to_compare` from those of a message's numbers, behind which a
-    None stands.
+    `pick` selects the texts for USAGE_COLUMNS and `counts_to_compare` from the texts of a message's numbers, which are
+    followed by a None.
     """
 
     model: str
@@ -209,7 +209,7 @@ class MessageTemplate:
     pick: Callable[[Sequence[bytes | None]], tuple[bytes | None, ...]]
 
     def fill(self, row: ResultRow, numbers: list[bytes | None]) -> bool:
-        """Set the row's columns; return whether its numbers agree. If not, the message has to be read with care."""
+        """Set the row's columns; return whether its numbers agree. If they do not, the slow path reads the message."""
         row.model, row.stop_reason = self.model, self.stop_reason
         row.service_tier, row.inference_geo = self.service_tier, self.inference_geo
         numbers.append(None)
@@ -234,10 +234,10 @@ class MessageTemplate:
 
 @dataclass(slots=True)
 class MessageTemplates:
-    """The templates of one download's messages: a few for a hundred thousand, each of which would take long to parse.
+    """The templates of one download's messages: a few for 100,000 messages, so that few of them are parsed.
 
-    A message's template is known by its skeleton without numbers and ids. Two with the same one parse to the same, but
-    for those.
+    A template is found by the skeleton without numbers and ids. Messages with the same key parse to the same object,
+    except for these.
     """
 
     _known: dict[tuple[bytes, ...], MessageTemplate] = field(default_factory=dict)
@@ -246,7 +246,7 @@ class MessageTemplates:
         return len(self._known)
 
     def fill(self, row: ResultRow, skeleton: bytes) -> bool:
-        """Set the row's columns by the skeleton of its message; return False where the slow path has to read it."""
+        """Set the row's columns from the skeleton of its message; return False if the slow path has to read it."""
         if len(skeleton) <= MAX_TEMPLATE_BYTES and self._fill_by_template(row, skeleton):
             return True
         message, cleaner = parsed(skeleton), Cleaner()
@@ -271,7 +271,7 @@ class MessageTemplates:
 
 
 def _make_template(constants: list[bytes], numbers: Sequence[bytes | None]) -> MessageTemplate | None:
-    """Read a message in which each number is its place; None where that does not tell what becomes of the numbers."""
+    """Return the template of a message, read with each number replaced by its position; None if that is ambiguous."""
     if any(map(_CONFUSABLE.search, constants)):
         return None
     pieces = [constants[0]]

@@ -1,4 +1,4 @@
-"""Fetching a finished batch's results: a stream of lines into rows, chunk by chunk, until the ledger balances."""
+"""Fetch the results of an ended batch, and store them chunk by chunk until they add up."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ logger = get_logger(__name__)
 
 
 def ingest(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
-    """Fetch the results and store those that are not rows yet; give whether the batch is complete by it.
+    """Fetch the results, and store those that are not stored yet. Return whether the batch is complete now.
 
-    Always safe to do again: nothing stored is changed. A connection that breaks is tried again for as long as it
-    takes; a download that came whole and does not balance, or has far too many lines, INGEST_ATTEMPTS times.
+    Sends HTTP, and commits after each chunk. Repeating it is safe: stored results are not changed. A broken connection
+    is retried without limit; a complete download that does not add up, or has too many lines, INGEST_ATTEMPTS times.
     """
     prices = conf.prices()
     download = Download(batch, client, prices, using=MessageBatch.objects.primary().db)
@@ -72,7 +72,7 @@ def _store(batch: MessageBatch, token: str, chunk: Chunk, download: Download) ->
 
 
 def _handle_unavailable(batch: MessageBatch, token: str, client: BatchesClient, failure: ResultsUnavailable) -> bool:
-    """Look at the batch itself: a 404 on its results may pass, unless they were archived or it is gone."""
+    """Retrieve the batch: a 404 for its results may be temporary, unless they are archived or the batch is gone."""
     gone = False
     answer = result_or_error(lambda: client.retrieve(str(batch.anthropic_id)))
     if isinstance(answer, NotFoundError):
@@ -89,7 +89,10 @@ def _handle_unavailable(batch: MessageBatch, token: str, client: BatchesClient, 
 
 
 def _finish(batch: MessageBatch, token: str, download: Download, prices: PriceTable) -> bool:
-    """Compare what came with what must have come. Incomplete: again, with back-off; complete after the last try."""
+    """Compare the results with the requests.
+
+    If they do not add up, reschedule with back-off; the last attempt completes.
+    """
     summary = UsageRollup.objects.primary().sum_up(batch.pk)
     missing = batch.count_missing(summary)
     imbalance = _imbalance(batch, download, missing)
@@ -143,7 +146,7 @@ def _cost_summary(summary: Summary, prices: PriceTable) -> str:
 
 
 def _imbalance(batch: MessageBatch, download: Download, missing: int) -> str:
-    """Say what does not add up; nothing if all does."""
+    """Return a text that says what does not add up; empty if everything does."""
     wrong = [
         f"{download.types[name]:,} lines {name} where Anthropic counted {count:,}"
         for name in ResultType.values

@@ -1,4 +1,4 @@
-"""A line's JSON, and whether Python's parser passed something over in silence. Pure."""
+"""Decode the JSON of a line, and report what Python's parser silently drops. No I/O."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Pairs = list[tuple[str, Any]]
 
 @dataclass(slots=True)
 class Decoded:
-    """A JSON value. Of a repeated key the last value counts, as in Python, and `lossy` says that others were there.
+    """A JSON value. For a repeated key the last value counts, as in Python; `lossy` is then true.
 
-    A number that no float holds (too many digits, too large, too small) is lossy too.
+    A number that a float cannot hold (too many digits, too large, too small) is lossy, too.
     """
 
     value: Any = None
@@ -23,7 +23,7 @@ class Decoded:
     _repeats: list[tuple[dict[str, Any], Pairs]] = field(default_factory=list)
 
     def is_ambiguous(self, key: str) -> bool:
-        """Say whether this key stands in the outermost object more than once, with different values."""
+        """Return whether the outermost object repeats this key with different values."""
         outermost = [pairs for made, pairs in self._repeats if made is self.value]
         return any(name == key and value != self.value[key] for pairs in outermost for name, value in pairs)
 
@@ -45,7 +45,7 @@ class Decoded:
 
 
 def decode(data: bytes) -> Decoded:
-    """Read the line. Raise ValueError where it is not JSON, RecursionError where it is nested too deeply."""
+    """Decode the line. Raise ValueError if it is not JSON, RecursionError if it is nested too deeply."""
     decoded = Decoded()
     decoded.value = json.loads(data, object_pairs_hook=decoded.make, parse_float=decoded.number)
     return decoded

@@ -16,13 +16,13 @@ from django_claude_batches.services.polling.loss import RESULTS_LAST
 
 
 def reingest(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
-    """Ask for a complete batch's results to be fetched once more; a worker does it. No HTTP, and free.
+    """Request that a complete batch's results are fetched again. No HTTP: a worker does it. It is not billed.
 
     Nothing stored is changed: results that are rows stay as they are, with their costs, and those that are not become
-    rows. Then the batch is complete again, and `results_ingested` is sent again. Repeating the wish does nothing.
+    rows. Then the batch is complete again, and `results_ingested` is sent again. Repeating the call does nothing.
 
-    Raise InvalidTransition for a batch that is not complete and announced, whose answers were purged, that is deleted
-    at Anthropic or going to be, and after the 29 days for which results are kept there (docs/reference/wire.md §11.16).
+    Raise InvalidTransition if the batch is not complete and announced, if its answers were purged, if it is or will be
+    deleted at Anthropic, and after the 29 days for which results are kept there (docs/reference/wire.md §11.16).
     """
     # `announced_at` stays until it is complete again, and tells a fetch like this one from the first (`was_complete`).
     if batch.move(
@@ -37,7 +37,10 @@ def reingest(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 
 def obstacle(batch: MessageBatch) -> str:
-    """Say why a complete batch's results cannot be fetched again, to follow its name; nothing if they can. No query."""
+    """Return why a complete batch's results cannot be fetched again, as a phrase after its name; empty if they can.
+
+    No query.
+    """
     if batch.announced_at is None:
         return _("is still being announced to the app")
     if batch.result_purge_note:
@@ -52,6 +55,6 @@ def obstacle(batch: MessageBatch) -> str:
 
 
 def _match_refetchable() -> Q:
-    """Match batches whose results are still at Anthropic, and whose rows are whole."""
+    """Match batches whose results are still at Anthropic, and whose rows are not purged."""
     wanted = Q(announced_at__isnull=False, delete_requested_at__isnull=True, remote_deleted_at__isnull=True)
     return wanted & RESULT_BODIES_PRESENT & Q(archived_at__isnull=True, created_at__gte=now_plus(-RESULTS_LAST))

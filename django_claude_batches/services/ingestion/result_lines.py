@@ -1,4 +1,4 @@
-"""One line of results: bytes in, a row or a problem out. Pure: no database, no network."""
+"""Read one line of results: bytes in, a row or a problem out. No I/O."""
 
 from __future__ import annotations
 
@@ -39,19 +39,22 @@ def problem(line: Line, reason: str) -> ResultProblem:
 
 
 def excerpt(line: Line, redacted: Callable[[str], str] = str) -> str:
-    """Return the beginning of a line as it is shown."""
+    """Return the beginning of a line, as pages show it."""
     return Cleaner().text(redacted(line.data[: MAX_EXCERPT + MAX_SECRET].decode("utf-8", "replace"))[:MAX_EXCERPT])
 
 
 def read(line: Line, seen: LineStart | None, templates: MessageTemplates) -> ResultRow | ResultProblem:
-    """Return the line's row, without its request, or the problem with it. `seen` is its start, where it is usual."""
+    """Return the line's row, without its request, or its problem.
+
+    `seen` is the match of its beginning, if it is usual.
+    """
     if seen is not None and not line.oversized and (row := fast_path.read(line.data, seen, templates)) is not None:
         return row
     return _read_slow(line)
 
 
 def parse(line: Line) -> BatchResult | ResultProblem:
-    """Return the same as a result that is not stored."""
+    """Return the line as a BatchResult that is not saved, or its problem."""
     found = read(line, None if line.oversized else match_start(line.data), MessageTemplates())
     if isinstance(found, ResultProblem):
         return found
@@ -91,7 +94,7 @@ def _read_slow(line: Line) -> ResultRow | ResultProblem:
 
 
 def _row(custom_id: str, result: Mapping[str, Any]) -> tuple[ResultRow, bool]:
-    """Give the row, and whether its columns tell all of the result."""
+    """Return the row, and whether its columns hold the complete result."""
     cleaner = Cleaner()
     row = ResultRow(custom_id, cleaner.text(result["type"], 40))
     message = cleaner.clean(result.get("message"))
@@ -115,7 +118,7 @@ def _fill_error(row: ResultRow, envelope: Mapping[str, Any], cleaner: Cleaner) -
 
 
 def _is_plain(envelope: Any) -> bool:
-    """Say whether the columns hold all of this error."""
+    """Return whether the columns hold the complete error."""
     if not isinstance(envelope, dict) or envelope.keys() - {"type", "error", "request_id"}:
         return False
     error, request_id = envelope.get("error"), envelope.get("request_id")

@@ -1,4 +1,4 @@
-"""Candidates: what was listed once and may be an unconfirmed batch. They are kept until it is known whose they are."""
+"""Candidates: listed batches that may be an unconfirmed one. They are stored until it is known which call made them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_RETRY = Q(outcome__in=[Outcome.NOT_RECEIVED, Outcome.UNDECIDED]) | Q(
 
 
 def watched_attempts(alias: str) -> SubmitAttemptQuerySet:
-    """Return those whose batch counts as not received, was never known or was abandoned, and may still appear."""
+    """Return attempts whose batch counts as not received, is unknown or was abandoned, and may still appear."""
     return _attempts_that_may_appear(alias).filter(NO_RETRY)
 
 
@@ -44,7 +44,7 @@ def _attempts_that_may_appear(alias: str) -> SubmitAttemptQuerySet:
 
 
 def remember_listed(alias: str, listing: Listing, windows: list[Window]) -> None:
-    """Keep what may be one of these attempts' batch, and that it was seen."""
+    """Store the listed batches that one of these attempts may have made, and when they were seen."""
     maybe = {
         data["id"]: data
         for data, at in zip(listing.batches, listing.times, strict=True)
@@ -61,14 +61,14 @@ def remember_listed(alias: str, listing: Listing, windows: list[Window]) -> None
 
 
 def remember_page(alias: str, batches: list[wire.MessageBatch], workspace_id: str | None) -> None:
-    """Keep what any other listing shows and may be an unconfirmed batch: the next search's may lack it."""
+    """Store what another listing shows of possible unconfirmed batches: the next search may lack them."""
     windows = [Window.of(attempt) for attempt in SubmitAttempt.objects.primary().sent_and_unresolved(alias)]
     if windows:
         remember_listed(alias, Listing(batches, workspace_id or "", is_end=False), windows)
 
 
 def remember_adopted(alias: str, windows: list[Window]) -> None:
-    """Keep what was adopted here and may be one of these attempts' batch: it may be at Anthropic no more."""
+    """Store adopted batches that one of these attempts may have made: they may no longer be at Anthropic."""
     rows = MessageBatch.objects.primary()
     since = [window.since for window in windows if window.since is not None]
     until = [window.until for window in windows if window.until is not None]
@@ -183,7 +183,7 @@ def open_candidates(alias: str, windows: Iterable[Window]) -> list[RemoteBatch]:
 
 
 def foreign_ids(attempt: SubmitAttempt) -> list[str]:
-    """Return the ids of what was made within the attempt's window, and by another call."""
+    """Return the ids of batches that another call made within the attempt's window."""
     alias = attempt.batch.account if attempt.batch is not None else ""
     window = Window.of(attempt)
     rows = RemoteBatch.objects.of(alias).filter(is_foreign=True).order_by("created_at", "pk")
@@ -191,7 +191,7 @@ def foreign_ids(attempt: SubmitAttempt) -> list[str]:
 
 
 def gone_ids(alias: str) -> frozenset[str]:
-    """Return the ids that were listed once and are not at Anthropic any more."""
+    """Return the ids of listed batches that are no longer at Anthropic."""
     rows = RemoteBatch.objects.of(alias).filter(misses__gt=0)
     return frozenset(row.remote_id for row in rows if row.is_gone)
 
@@ -205,7 +205,7 @@ def delete_candidates(alias: str) -> int:
 
 
 def is_candidate(alias: str, data: wire.MessageBatch, windows: Iterable[Window]) -> bool:
-    """Whether a batch that is listed may be what one of these attempts made."""
+    """Return whether a batch that is listed may be what one of these attempts made."""
     at = made_at(data)
     if not any(window.may_have_made(data["id"], at) for window in windows):
         return False

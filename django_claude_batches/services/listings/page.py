@@ -1,4 +1,4 @@
-"""Listing page by page, so that no page is forgotten that may have shown an unconfirmed batch.
+"""Request a listing page by page, and record each page that may have shown an unconfirmed batch.
 
 A batch may be absent from one listing although it exists, but not from two successive ones. So two listings without a
 candidate prove something only if the answer of each listing between them was stored.
@@ -29,7 +29,7 @@ DEAD_AFTER = timedelta(hours=1)
 def list_page(
     client: BatchesClient, alias: str, after_id: str | None = None, *, limit: int | None = None
 ) -> Reply[wire.Page]:
-    """List one page, and keep what it shows that may be an unconfirmed batch. Raise what the client raises.
+    """Request one page, and store the candidates that it shows. Sends HTTP and commits. Raise what the client raises.
 
     `limit` is the number of batches, by default the API's maximum.
     """
@@ -45,9 +45,9 @@ def list_page(
 
 
 def no_answer_is_missing(alias: str, until: datetime | None) -> bool:
-    """Return whether the answers of all pages that were asked for until then (None: until now) are kept.
+    """Return whether the answers of all pages requested until then (None: until now) are stored.
 
-    That of a process that died never will be: then set the counts of full listings of the account's attempts to 0.
+    The answer of a process that died never is: then the listing counts of the account's attempts are reset to 0.
     """
     rows = OpenListing.objects.primary().filter(account=alias)
     rows = rows if until is None else rows.filter(begun_at__lte=until)

@@ -43,7 +43,7 @@ class Listing:
         return frozenset(data["id"] for data in self.batches)
 
     def is_past(self, at: datetime | None) -> bool:
-        """Whether it goes further back than this moment, with a margin for differences between the server's clocks."""
+        """Return whether the listing goes back beyond this moment, with a margin for the server's clocks."""
         return self.is_end or (at is not None and _reaches(self.times, at))
 
 
@@ -79,7 +79,7 @@ def list_for_attempts(
     *,
     to_the_newest: bool = False,
 ) -> Listing:
-    """Make one listing for all these attempts.
+    """List the batches for all these attempts, in one listing.
 
     If their windows are closed, it begins above the last of them, unless `to_the_newest`.
     """
@@ -112,7 +112,7 @@ def _cursor(alias: str, above: datetime | None) -> str:
 
 
 def _keep_cursor(alias: str, listing: Listing, above: datetime) -> None:
-    """Store the oldest batch that is above all windows, by the margin: nothing newer is listed below it."""
+    """Store the oldest batch that is newer than all windows by the margin: nothing newer is listed below it."""
     newer = [
         (time, data["id"])
         for time, data in zip(listing.times, listing.batches, strict=True)

@@ -35,7 +35,7 @@ class Window:
         return replace(self, until=None)
 
     def may_have_made(self, remote_id: str, created_at: datetime | None) -> bool:
-        """Whether the attempt may have made this batch, whatever its counts. True without a readable time."""
+        """Return whether the attempt may have made this batch, whatever its counts. True without a readable time."""
         if remote_id in self.noted:
             return False
         if created_at is None:

@@ -55,7 +55,7 @@ def cancel(batch: MessageBatch, *, by: Any = None) -> MessageBatch:
 
 
 def is_wanted(batch: MessageBatch) -> bool:
-    """Whether the request still has to be sent to Anthropic."""
+    """Return whether the request still has to be sent to Anthropic."""
     unasked = batch.state == State.IN_PROGRESS and batch.cancel_initiated_at is None
     return unasked and batch.cancel_requested_at is not None
 

@@ -51,7 +51,7 @@ def delete_remote(batch: MessageBatch, *, discard_results: bool = False, by: Any
 
 
 def is_wanted(batch: MessageBatch) -> bool:
-    """Whether the request has to be sent now: the results are stored and announced, or are not wanted."""
+    """Return whether the request has to be sent now: the results are stored and announced, or are not wanted."""
     if batch.delete_requested_at is None or batch.remote_deleted_at is not None:
         return False
     if batch.state in FETCHING:
@@ -80,7 +80,7 @@ def perform(batch: MessageBatch, token: str, client: BatchesClient) -> bool:
 
 
 def is_searched_for(batch: MessageBatch) -> bool:
-    """Whether the search for a lost create call may need it: as its anchor, or as a candidate adopted since.
+    """Return whether the search for a lost create call may need it: as its anchor, or as a candidate adopted since.
 
     False if that batch was abandoned and is no longer watched.
     """
@@ -100,13 +100,13 @@ def is_searched_for(batch: MessageBatch) -> bool:
 
 
 def _maybe_deleted(batch: MessageBatch) -> bool:
-    """Whether an earlier DELETE got no answer that refuses it: only then does a 404 mean success."""
+    """Return whether an earlier DELETE got no answer that refuses it: only then does a 404 mean success."""
     events = batch.events.using(MessageBatch.objects.primary().db)
     return events.filter(what="delete_sent").count() > events.filter(what="delete_refused").count()
 
 
 def _is_refusal(failure: ClaudeBatchesError) -> bool:
-    """Whether the error proves that nothing was deleted: not a 5xx, a 408, a proxy's page or a lost connection."""
+    """Return whether the error proves that nothing was deleted: no 5xx, 408, proxy's page or lost connection."""
     return (
         isinstance(failure, APIStatusError)
         and not isinstance(failure, InternalServerError)

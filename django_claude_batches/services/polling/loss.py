@@ -124,14 +124,14 @@ def obstacle(batch: MessageBatch) -> str:
 
 
 def is_past_results_deadline(batch: MessageBatch) -> bool:
-    """Whether Anthropic no longer keeps the results, by the database's clock."""
+    """Return whether Anthropic no longer keeps the results, by the database's clock."""
     rows = MessageBatch.objects.primary().filter(pk=batch.pk)
     made_at = Coalesce("created_at", "queued_at")
     return rows.alias(made_at=made_at).filter(made_at__lt=now_plus(-RESULTS_LAST)).exists()
 
 
 def _is_absent(batch: MessageBatch, client: BatchesClient) -> bool:
-    """Whether a full listing of its Workspace lacks the batch; False if an error ends the listing."""
+    """Return whether a full listing of its Workspace lacks the batch; False if an error ends the listing."""
     try:
         for reply in list_pages(lambda after_id: list_page(client, batch.account, after_id), max_pages=MAX_PAGES):
             if not batch.workspace_id or reply.workspace_id != batch.workspace_id:

@@ -38,7 +38,7 @@ STATUSES = {State.IN_PROGRESS: "in_progress", State.CANCELING: "canceling"}
 
 
 def is_unchanged(batch: MessageBatch, data: wire.MessageBatch) -> bool:
-    """Whether the batch is unchanged, and only its next poll has to be stored."""
+    """Return whether the batch is unchanged, and only its next poll has to be stored."""
     state = State(batch.state)
     if STATUSES.get(state) != data["processing_status"] or batch.last_error or batch.missed_at is not None:
         return False

@@ -35,7 +35,7 @@ class Reading:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether this proves that another call made the batch."""
+        """Return whether this proves that another call made the batch."""
         return self.attempt is None and self.lines >= PROOF_LINES
 
 

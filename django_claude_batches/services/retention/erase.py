@@ -104,7 +104,7 @@ def _run_step(report: Erasure, step: partial[None]) -> None:
 
 
 def _is_lock_error(error: OperationalError) -> bool:
-    """Whether the database rolled back a transaction because of another one's lock, and not because it is down."""
+    """Return whether the database rolled back a transaction because of another one's lock."""
     code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     return code in LOCKED or (error.args[:1] or ("",))[0] in LOCKED
 

@@ -39,5 +39,5 @@ class Erasure:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was erased from the database."""
+        """Return whether everything was erased from the database."""
         return not self.refused and not self.leased

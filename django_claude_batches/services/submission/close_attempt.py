@@ -83,7 +83,10 @@ def _answer_columns(error: APIStatusError | APIResponseValidationError) -> dict[
 
 
 def _is_about_account(error: APIStatusError, batch: MessageBatch, attempt: SubmitAttempt) -> bool:
-    """Whether a refused listing is about the account. It contains nothing of the batch, so it never rejects one."""
+    """Return whether a refused listing is about the account.
+
+    It contains nothing of the batch, so it never rejects one.
+    """
     if error.about is About.ITS_WORDS:
         return bool(account_words(error.message, batch, attempt))
     return error.about is About.ACCOUNT

@@ -78,7 +78,7 @@ class Hosts:
         self._allowed = frozenset(map(host_name, allowed))
 
     def is_own(self, text: str) -> bool:
-        """Whether a `Host` or an `Origin` names loopback or an allowed host."""
+        """Return whether a `Host` or an `Origin` names loopback or an allowed host."""
         try:
             host = host_name(text)
         except ValueError:
@@ -89,7 +89,7 @@ class Hosts:
         return address is not None and address.is_loopback
 
     def is_private(self, text: str) -> bool:
-        """Whether DNS rebinding cannot produce this `Host`: an address, a container, or a name that `is_own`."""
+        """Return whether DNS rebinding cannot produce this `Host`: an address, a container, or a name that `is_own`."""
         try:
             host = host_name(text)
         except ValueError:

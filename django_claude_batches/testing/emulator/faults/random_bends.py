@@ -119,7 +119,7 @@ def bent_at_random(turn: Turn, *, random: Random, spare: tuple[str, ...]) -> Res
 
 
 def is_spared(verb: str, bend: Bend, spare: tuple[str, ...]) -> bool:
-    """Whether one of these patterns matches the bend of an answer to `verb`."""
+    """Return whether one of these patterns matches the bend of an answer to `verb`."""
     return any(fnmatchcase(f"{verb}:{bend.what}", pattern) for pattern in spare)
 
 

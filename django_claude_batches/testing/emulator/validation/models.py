@@ -82,7 +82,7 @@ def _prefill(params: dict[str, Any]) -> str | None:
 
 
 def _is_paused(content: Any) -> bool:
-    """Whether this turn stopped with `pause_turn`: sending it back unchanged continues it (§3.6)."""
+    """Return whether this turn stopped with `pause_turn`: sending it back unchanged continues it (§3.6)."""
     blocks = content if isinstance(content, list) else []
     return any(isinstance(block, dict) and block.get("type") == "server_tool_use" for block in blocks)
 
