@@ -2,8 +2,8 @@
 
 The rules are those of docs/reference/wire.md §3.6.
 
-The columns have the tokens that the API counted, including compactions. `ResultRow.prompts` has the sizes of the
-prompts, which `cost` needs.
+The columns have the tokens that the API counted, including compactions. `ResultRow.prompts` has the number of
+prompts that they cover; 0 if the usage contradicts itself.
 """
 
 from __future__ import annotations
