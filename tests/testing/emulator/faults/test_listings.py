@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from django_claude_batches.testing import ClaudeEmulator
 from tests.testing.caller import BATCHES, call, create
+
+
+@pytest.fixture
+def claude():
+    """An emulator with a seed: one draw in a thousand omits no entry of ten."""
+    with ClaudeEmulator(seed=1) as emulator:
+        yield emulator
 
 
 @pytest.fixture
