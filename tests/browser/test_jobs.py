@@ -34,7 +34,7 @@ def test_from_the_start_to_the_last_failed_delivery(console: Console) -> None:
     page.get_by_role("link", name=f"Start {JOB}").click()
     see(page, "12 rows would be asked.")
     see(page, "Request 3, as it would be sent")
-    see(page, "USD by the prices of")
+    see(page, " by the prices of")
     assert not JobRun.objects.filter(job=JOB).exists()
 
     page.fill("[name=label]", "By <b>hand</b>")
