@@ -102,7 +102,7 @@ LANES = [
         + newcomer("tests", 'python -m pip install -e ".[test]"')
         + newcomer("tests", "python -m pytest"),
     ),
-    # These two mostly wait for processes, leases and servers: another lane has the rest of the machine.
+    # This lane and `processes` mostly wait, for processes, leases and servers: others have the rest of the machine.
     tox(
         "reliability",
         "Nothing is paid twice or lost when processes or servers are killed; on one database, behind a pooler.",
@@ -110,7 +110,7 @@ LANES = [
         workers=WAITING,
         within="trials",
     ),
-    tox("processes", "Real workers, beats, commands, the demo, each broker.", cores=1, workers=WAITING),
+    tox("processes", "Real workers, beats, commands, the demo, each broker.", cores=0, workers=WAITING),
     tox(
         "browser",
         "The admin in Chromium: an operator's story, hostile outputs, accessibility.",
